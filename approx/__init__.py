@@ -1,0 +1,46 @@
+"""Radial networks: the objects, and how to measure them.
+
+Modules, lowest first; nothing imports upward, and `approx` never imports `constructions`.
+
+    _checks                  argument checks and the form of error messages
+    affine  domains          affine maps; boxes, balls, R^n
+    activations              radial rescalings v -> h(|v|) v / |v|
+    networks                 RadialNetwork, stored in blocks  (_engine, _threads: its compiled forward pass)
+    covers                   ordered cells with values        (_lookup: the first cell that holds a point)
+    targets                  functions to approximate: gallery, formulas, data
+    evaluation               the measured sup-norm error
+    storage                  files
+    plotting                 figures; import it by name, it alone needs matplotlib
+"""
+
+from approx import activations, covers, domains, evaluation, networks, storage, targets
+from approx.affine import AffineMap
+from approx.covers import Cover
+from approx.domains import Ball, Box, WholeSpace
+from approx.evaluation import SupError, sup_error
+from approx.networks import RadialNetwork
+from approx.storage import load, save
+from approx.targets import Target
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AffineMap",
+    "Ball",
+    "Box",
+    "Cover",
+    "RadialNetwork",
+    "SupError",
+    "Target",
+    "WholeSpace",
+    "activations",
+    "covers",
+    "domains",
+    "evaluation",
+    "load",
+    "networks",
+    "save",
+    "storage",
+    "sup_error",
+    "targets",
+]

@@ -1,0 +1,390 @@
+"""Radial networks: affine maps alternating with radial rescalings (arXiv 2107.02550, section 4).
+
+A network is a sequence of blocks. `Dense` is one layer; `Stack` is a run of layers of constant width stored as
+two tensors; `Growing` is a run in which every layer adds one coordinate and carries the older ones along, as
+Theorem 3 needs, also stored as two tensors. So a million layers are a handful of tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from approx import _checks, _engine
+from approx.activations import RadialActivation, StepReLU
+
+__all__ = ["Dense", "Growing", "RadialNetwork", "Stack"]
+
+ENGINES = ("auto", "compiled", "torch")
+
+
+class _Block(nn.Module):
+    """Layers stored together: weights, biases and one activation (None = identity)."""
+
+    weight: nn.Parameter
+    bias: nn.Parameter
+
+    def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None, dims: int):
+        super().__init__()
+        call = type(self).__name__
+        weight, bias = (torch.as_tensor(value) for value in (weight, bias))
+        if not weight.is_floating_point() or weight.dtype != bias.dtype:
+            raise TypeError(
+                _checks.message(
+                    call,
+                    f"weight of {weight.dtype} and bias of {bias.dtype}",
+                    "one real floating dtype",
+                    "Convert both, for instance with .double().",
+                )
+            )
+        if weight.ndim != dims or bias.shape != weight.shape[:-1] or 0 in weight.shape[-2:]:
+            raise ValueError(
+                _checks.message(
+                    call,
+                    f"weight of shape {tuple(weight.shape)} and bias of shape {tuple(bias.shape)}",
+                    f"weight with {dims} axes (..., out, in) and bias (..., out)",
+                    "Check the order of the axes.",
+                )
+            )
+        if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
+            raise ValueError(
+                _checks.message(call, "NaN or infinity in the weights", "finite weights", "Check their source.")
+            )
+        if activation is not None and not isinstance(activation, RadialActivation):
+            raise TypeError(
+                _checks.message(
+                    call,
+                    f"activation {_checks.show(activation)}",
+                    "a RadialActivation or None",
+                    "Wrap a profile h with RadialActivation(h).",
+                )
+            )
+        self.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+        self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+        self.activation = activation
+
+    @property
+    def layers(self) -> int:
+        """How many layers the block holds."""
+        return 1 if self.weight.ndim == 2 else self.weight.shape[0]
+
+    def widths_after(self, width: int) -> Sequence[int]:
+        """Widths after each of its layers, for inputs of this width; ValueError if they do not fit."""
+        raise NotImplementedError
+
+    def matrix(self, layer: int, width: int) -> tuple[Tensor, Tensor]:
+        """(weight (out, in), bias (out,)) of one layer as dense tensors; `width` is the block's input width."""
+        raise NotImplementedError
+
+    def step(self, x: Tensor, layer: int) -> Tensor:
+        """x (k, in) -> (k, out): one layer with its activation."""
+        raise NotImplementedError
+
+    def _activate(self, x: Tensor) -> Tensor:
+        return x if self.activation is None else self.activation(x)
+
+
+class Dense(_Block):
+    """One layer x -> rho(weight x + bias). weight (out, in), bias (out,)."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None = None):
+        super().__init__(weight, bias, activation, 2)
+
+    def widths_after(self, width: int) -> Sequence[int]:
+        _fits(width == self.weight.shape[1], self, width)
+        return (self.weight.shape[0],)
+
+    def matrix(self, layer: int, width: int) -> tuple[Tensor, Tensor]:
+        return self.weight, self.bias
+
+    def step(self, x: Tensor, layer: int) -> Tensor:
+        return self._activate(torch.addmm(self.bias, x, self.weight.T))
+
+
+class Stack(_Block):
+    """N layers of constant width d. weight (N, d, d), bias (N, d)."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None):
+        super().__init__(weight, bias, activation, 3)
+        _fits(self.weight.shape[1] == self.weight.shape[2], self, self.weight.shape[2])
+
+    def widths_after(self, width: int) -> Sequence[int]:
+        _fits(width == self.weight.shape[2], self, width)
+        return (width,) * self.layers
+
+    def matrix(self, layer: int, width: int) -> tuple[Tensor, Tensor]:
+        return self.weight[layer], self.bias[layer]
+
+    def step(self, x: Tensor, layer: int) -> Tensor:
+        return self._activate(torch.addmm(self.bias[layer], x, self.weight[layer].T))
+
+
+class Growing(_Block):
+    """N layers; each maps the first h coordinates to h + 1 new ones and carries all the others unchanged.
+
+    weight (N, h + 1, h), bias (N, h + 1). Layer i therefore has the dense matrix diag(weight[i], I) and adds one
+    coordinate. The activation acts on the whole vector.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None):
+        super().__init__(weight, bias, activation, 3)
+        _fits(self.weight.shape[1] == self.weight.shape[2] + 1, self, self.weight.shape[2])
+
+    def widths_after(self, width: int) -> Sequence[int]:
+        _fits(width >= self.weight.shape[2], self, width)
+        return range(width + 1, width + 1 + self.layers)
+
+    def matrix(self, layer: int, width: int) -> tuple[Tensor, Tensor]:
+        head = self.weight.shape[2]
+        carried = width + layer - head
+        weight = torch.block_diag(self.weight[layer], torch.eye(carried, dtype=self.weight.dtype).to(self.weight))
+        return weight, torch.cat([self.bias[layer], self.bias.new_zeros(carried)])
+
+    def step(self, x: Tensor, layer: int) -> Tensor:
+        head = self.weight.shape[2]
+        moved = torch.addmm(self.bias[layer], x[:, :head], self.weight[layer].T)
+        return self._activate(torch.cat([moved, x[:, head:]], dim=1))
+
+
+def _fits(condition: bool, block: _Block, width: int) -> None:
+    if not condition:
+        raise ValueError(
+            _checks.message(
+                type(block).__name__,
+                f"width {width} and weight of shape {tuple(block.weight.shape)}",
+                "matching widths",
+                "Check the order of the blocks and the shapes of their weights.",
+            )
+        )
+
+
+class RadialNetwork(nn.Module):
+    """A feedforward network of radial layers, from R^n to R^m.
+
+    Parameters: blocks (`Dense`, `Stack`, `Growing`) in order of application; the last usually has no
+    activation. Weights come frozen (requires_grad=False); call ``network.requires_grad_(True)`` to train.
+    Raises ValueError when widths, dtypes or devices do not fit together.
+
+    >>> eye = torch.eye(2, dtype=torch.float64)
+    >>> net = RadialNetwork([Dense(eye, torch.zeros(2).double(), StepReLU()), Dense(eye[:1], torch.ones(1).double())])
+    >>> net.widths, net.parameter_count
+    ((2, 2, 1), 9)
+    >>> net(torch.tensor([[3.0, 0.0], [0.1, 0.1]]).double()).ravel()
+    tensor([4., 1.], dtype=torch.float64)
+    """
+
+    def __init__(self, blocks: Iterable[_Block]):
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        if not len(self.blocks):
+            raise ValueError(
+                _checks.message("RadialNetwork", "no blocks", "at least one layer", "Pass Dense, Stack or Growing.")
+            )
+        if len({(block.weight.dtype, block.weight.device) for block in self.blocks}) > 1:
+            raise ValueError(
+                _checks.message(
+                    "RadialNetwork", "blocks of several dtypes or devices", "one of each", "Use .to(...) first."
+                )
+            )
+        width = self.dim_in
+        self._inputs = []  # input width of every block
+        for block in self.blocks:
+            self._inputs.append(width)
+            width = block.widths_after(width)[-1]
+
+    @classmethod
+    def from_layers(
+        cls, layers: Iterable[tuple[ArrayLike | Tensor, ArrayLike | Tensor, RadialActivation | None]]
+    ) -> RadialNetwork:
+        """A network from (weight, bias, activation) triples, one per layer."""
+        return cls(Dense(torch.as_tensor(w), torch.as_tensor(b), activation) for w, b, activation in layers)
+
+    @property
+    def dim_in(self) -> int:
+        return self.blocks[0].weight.shape[-1]
+
+    @property
+    def dim_out(self) -> int:
+        return self.widths[-1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.blocks[0].weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.blocks[0].weight.device
+
+    @property
+    def depth(self) -> int:
+        """The number of affine maps, the last one included."""
+        return sum(block.layers for block in self.blocks)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """(n_0, ..., n_L)."""
+        widths = [self.dim_in]
+        for block in self.blocks:
+            widths.extend(block.widths_after(widths[-1]))
+        return tuple(widths)
+
+    @property
+    def hidden_widths(self) -> tuple[int, ...]:
+        return self.widths[1:-1]
+
+    @property
+    def hidden_layers(self) -> int:
+        return self.depth - 1
+
+    @property
+    def parameter_count(self) -> int:
+        """The sum of n_i (n_{i-1} + 1), counting every weight, zeros and ones included."""
+        widths = self.widths
+        return sum(out * (width + 1) for width, out in zip(widths, widths[1:], strict=False))
+
+    @property
+    def stored_numbers(self) -> int:
+        """How many numbers are actually kept in memory."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def layers(self) -> Iterator[tuple[Tensor, Tensor, RadialActivation | None]]:
+        """Every layer as (weight (n_i, n_{i-1}), bias (n_i,), activation), one dense layer at a time."""
+        for block, width in zip(self.blocks, self._inputs, strict=True):
+            for layer in range(block.layers):
+                yield (*block.matrix(layer, width), block.activation)
+
+    def forward(self, x: Tensor, *, engine: str = "auto") -> Tensor:
+        """x (..., n) -> (..., m), same dtype and device as the network.
+
+        engine: "compiled" (CPU, Step-ReLU, no gradients; a point's value is independent of its batch),
+        "torch" (everything), "auto" (compiled where it applies).
+        Raises TypeError for another dtype or device and ValueError for a wrong last axis.
+        """
+        flat = self._flatten(x)
+        _checks.one_of("RadialNetwork.forward", "engine", engine, ENGINES)
+        compilable = self._compilable(x)
+        if engine == "compiled" and not compilable:
+            raise ValueError(
+                _checks.message(
+                    "RadialNetwork.forward",
+                    "engine='compiled'",
+                    "Step-ReLU activations, CPU tensors of float32 or float64 and no gradients",
+                    "Use engine='torch', or wrap the call in torch.no_grad().",
+                )
+            )
+        if engine != "torch" and compilable:
+            result = torch.from_numpy(self._run_compiled(flat.detach().numpy()))
+        else:
+            result = flat
+            for block in self.blocks:
+                for layer in range(block.layers):
+                    result = block.step(result, layer)
+        return result.reshape(*x.shape[:-1], result.shape[-1])
+
+    def partial(self, x: Tensor, layers: int) -> Tensor:
+        """The partial feedforward function F_layers: x (..., n) -> (..., n_layers), activations applied.
+
+        ``partial(x, 0)`` is x and ``partial(x, depth)`` is the network.
+        """
+        layers = _checks.count("RadialNetwork.partial", "layers", layers, least=0, most=self.depth)
+        result = self._flatten(x)
+        compilable = self._compilable(x)
+        for block in self.blocks:
+            take = min(layers, block.layers)
+            if take and isinstance(block, Stack) and compilable and block.activation is not None:
+                weights, biases = (value.detach().numpy()[:take] for value in (block.weight, block.bias))
+                result = torch.from_numpy(_engine.stack(result.contiguous().detach().numpy(), weights, biases))
+            else:
+                for layer in range(take):
+                    result = block.step(result, layer)
+            layers -= take
+        return result.reshape(*x.shape[:-1], result.shape[-1])
+
+    def evaluate(self, x: ArrayLike) -> NDArray[np.float64]:
+        """x (..., n) array -> (..., m) float64 array, through the network's own dtype."""
+        points = torch.as_tensor(_checks.points("RadialNetwork.evaluate", "x", x, self.dim_in))
+        with torch.no_grad():
+            return self(points.to(self.device, self.dtype)).double().cpu().numpy()
+
+    def summary(self) -> str:
+        """A table of the blocks: layers, widths, activation, parameters."""
+        rows = [("block", "layers", "widths", "activation", "stored")]
+        for block, width in zip(self.blocks, self._inputs, strict=True):
+            after = block.widths_after(width)
+            span = f"{width} -> {after[-1]}"
+            name = "none" if block.activation is None else str(block.activation)
+            stored = block.weight.numel() + block.bias.numel()
+            rows.append((type(block).__name__, f"{block.layers:,}", span, name, f"{stored:,}"))
+        sizes = [max(len(row[i]) for row in rows) for i in range(5)]
+        table = ["  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip() for row in rows]
+        return "\n".join([*table, repr(self)])
+
+    def __repr__(self) -> str:
+        hidden = self.hidden_widths
+        if not hidden:
+            widths = "no hidden layer"
+        elif len(set(hidden)) == 1:
+            widths = f"{len(hidden):,} hidden layers of width {hidden[0]}"
+        else:
+            widths = f"{len(hidden):,} hidden layers of widths {min(hidden)}..{max(hidden)}"
+        return (
+            f"RadialNetwork(R^{self.dim_in} -> R^{self.dim_out}, {widths}, "
+            f"{self.parameter_count:,} parameters, {str(self.dtype).removeprefix('torch.')})"
+        )
+
+    def _flatten(self, x: Tensor) -> Tensor:
+        if not isinstance(x, Tensor) or x.dtype != self.dtype or x.device != self.device:
+            got = f"{x.dtype} on {x.device}" if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(
+                _checks.message(
+                    "RadialNetwork",
+                    f"input {got}",
+                    f"a tensor of {self.dtype} on {self.device}",
+                    "Convert it with x.to(...), or pass arrays to evaluate().",
+                )
+            )
+        if x.ndim == 0 or x.shape[-1] != self.dim_in:
+            raise ValueError(
+                _checks.message(
+                    "RadialNetwork",
+                    f"input of shape {tuple(x.shape)}",
+                    f"shape (..., {self.dim_in})",
+                    "The last axis holds the coordinates.",
+                )
+            )
+        return x.reshape(-1, self.dim_in)
+
+    def _compilable(self, x: Tensor) -> bool:
+        if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
+            return False
+        if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters())):
+            return False
+        *hidden, last = self.blocks
+        plain = all(type(block.activation) is StepReLU for block in hidden)
+        grows = all(isinstance(after, Dense) for block, after in zip(hidden, self.blocks[1:], strict=True)
+                    if isinstance(block, Growing))
+        return plain and grows and isinstance(last, Dense) and (
+            last.activation is None or type(last.activation) is StepReLU
+        )
+
+    def _run_compiled(self, points: NDArray) -> NDArray:
+        points = np.ascontiguousarray(points)
+        pending: tuple[NDArray, NDArray] | None = None  # a growing run waits for the affine map after it
+        for block in self.blocks:
+            weight, bias = block.weight.detach().numpy(), block.bias.detach().numpy()
+            if isinstance(block, Growing):
+                pending = (weight, bias)
+            elif isinstance(block, Stack):
+                points = _engine.stack(points, weight, bias)
+            elif pending is not None:
+                points = _engine.growing(points, *pending, weight, bias)
+                pending = None
+                if block.activation is not None:
+                    points = block.activation(torch.from_numpy(points)).numpy()
+            else:
+                points = _engine.dense(points, weight, bias, block.activation is not None)
+        return points

@@ -1,0 +1,20 @@
+"""Figures: every function takes a result and the axes (or figure) to draw in, and returns them.
+
+Nothing is shown or saved, and matplotlib's settings stay as they are. Without `ax` or `fig` a new pyplot figure is
+made, so that notebooks and ``plt.show()`` find it; with one, pyplot is not touched.
+"""
+
+from approx.plotting._cells import capture_plot, cover_plot
+from approx.plotting._functions import error_map, function_plot
+from approx.plotting._networks import network_picture, profile_plot
+from approx.plotting._overview import overview
+
+__all__ = [
+    "capture_plot",
+    "cover_plot",
+    "error_map",
+    "function_plot",
+    "network_picture",
+    "overview",
+    "profile_plot",
+]

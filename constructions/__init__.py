@@ -1,0 +1,53 @@
+"""Builders: from a target and a tolerance to a radial network, by the proofs' own strategies.
+
+    covers           which cells to paint: uniform lattice, adaptive boxes
+    widening         Theorem 3: widths n + 1, ..., n + N, on R^n
+    constant_width   Theorem 5: width n + m + 1, on R^n
+    narrow           width max(n, m) + 1, compact domains
+    minimal          width max(n, m), compact domains
+
+Every builder module has `assemble(cover)` for a cover made by hand and `build(target, eps)` for the whole path.
+To add one, write its module with a `BUILDER` and list it here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from approx import _checks
+from approx.targets import Target
+from constructions import constant_width, covers, minimal, narrow, widening
+from constructions._construction import Assembly, Builder, Construction
+
+__all__ = ["BUILDERS", "Assembly", "Builder", "Construction", "build", "covers"]
+
+BUILDERS: dict[str, Builder] = {
+    module.BUILDER.name: module.BUILDER for module in (widening, constant_width, narrow, minimal)
+}
+
+
+def build(target: Target, eps: float, *, builder: str | None = None, domain: Any = None, **options: Any) -> Construction:
+    """Build a network within `eps` of the target in sup norm; says in `.reason` which construction it took and why.
+
+    builder : a name from `BUILDERS`; None chooses `constant_width` where the claim is on R^n (the target is
+        asymptotically affine with a known tail, and no compact domain was asked for) and `narrow` otherwise
+    domain, options : see `Builder.build`
+    Raises ValueError for unknown names, and whatever `Builder.build` raises.
+
+    >>> from approx import targets
+    >>> print(build(targets.gaussian(dim=1), 0.2, samples=1000))  # doctest: +ELLIPSIS
+    Construction of gaussian to eps = 0.2 on R^1
+      theorem  Theorem 5 (constant_width): ...
+    """
+    if builder is not None:
+        _checks.one_of("build", "builder", builder, BUILDERS)
+        return BUILDERS[builder].build(target, eps, domain=domain, **options)
+    asymptotic = isinstance(target, Target) and target.affine is not None and target.tail is not None
+    if domain is None and asymptotic or (domain is not None and not getattr(domain, "compact", True)):
+        chosen = constant_width.BUILDER
+        reason = "the claim is on all of R^n and the width stays n + m + 1"
+    else:
+        chosen = narrow.BUILDER
+        where = "the domain is compact" if domain is not None else "the target has no known affine part at infinity"
+        reason = f"{where}, and this is the narrowest with one layer per cell"
+    return chosen.build(target, eps, domain=domain, reason=reason, **options)

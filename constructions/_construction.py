@@ -1,0 +1,320 @@
+"""What every construction shares: the path from a target and a tolerance to a measured network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from approx import _checks
+from approx.affine import AffineMap
+from approx.covers import Cover
+from approx.domains import Ball, Box, WholeSpace
+from approx.evaluation import SupError, sup_error
+from approx.networks import RadialNetwork
+from approx.targets import Target, check_lipschitz, check_tail
+from constructions import covers
+from constructions._gadgets import DIGITS, Rounding
+
+__all__ = ["Assembly", "Builder", "Construction"]
+
+# Shares of eps: rounding of values to the grid, growth of radii by the paddings; and the overlap of the cells.
+_BUDGET = {torch.float64: (2.0**-10, 1e-6, 1e-6), torch.float32: (2.0**-6, 1e-2, 4e-3)}
+_RETRIES = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Assembly:
+    """A network made from a cover.
+
+    cover : the cells and values that the network realises (as rounded, in exact arithmetic of its formulas)
+    rounding : how far floating point may displace a cell boundary
+    affine_exact : outside all cells the slope of the stored network is exactly that of cover.affine
+    """
+
+    network: RadialNetwork
+    cover: Cover
+    rounding: Rounding
+    affine_exact: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Construction:
+    """A network built for a target, with everything needed to check it.
+
+    network : the radial network
+    cover : the ordered cells that the network realises
+    target, eps, domain : the claim is |network(x) - target(x)| <= eps for x in domain
+    builder, theorem, reason : which construction, its source, and why it was chosen
+    rounding : how far floating point may displace a cell boundary
+    report : the measured error; None if not measured
+    seconds : time for building, measuring excluded
+    """
+
+    network: RadialNetwork
+    cover: Cover
+    target: Target
+    eps: float
+    domain: Box | Ball | WholeSpace
+    builder: str
+    theorem: str
+    reason: str
+    rounding: Rounding
+    report: SupError | None
+    seconds: float
+
+    @property
+    def hidden_layers(self) -> int:
+        return self.network.hidden_layers
+
+    @property
+    def hidden_widths(self) -> tuple[int, ...]:
+        return self.network.hidden_widths
+
+    @property
+    def parameters(self) -> int:
+        return self.network.parameter_count
+
+    def provenance(self) -> dict[str, Any]:
+        """What a saved file should remember, as JSON-able values."""
+        report = self.report
+        return {
+            "target": self.target.name,
+            "eps": self.eps,
+            "domain": str(self.domain),
+            "builder": self.builder,
+            "theorem": self.theorem,
+            "cover": self.cover.strategy,
+            "cells": len(self.cover),
+            "hidden_layers": self.hidden_layers,
+            "hidden_widths": _runs(self.hidden_widths),
+            "parameters": self.parameters,
+            "lower": None if report is None else report.lower,
+            "upper": None if report is None else report.upper,
+            "claim": "not measured" if report is None else report.claim,
+            "seconds": self.seconds,
+        }
+
+    def __repr__(self) -> str:
+        lines = [
+            f"Construction of {self.target.name} to eps = {self.eps:g} on {self.domain}",
+            f"  theorem  {self.theorem} ({self.builder}): {self.reason}",
+            f"  cells    {len(self.cover):,}, {self.cover.strategy}",
+            f"  network  {self.network!r}",
+        ]
+        if self.report is None:
+            lines.append("  error    not measured")
+        else:
+            bound = "not certified" if self.report.upper is None else f"{self.report.upper:.6g}"
+            lines.append(f"  error    {self.report.lower:.6g} <= sup|F - f|, upper bound {bound}")
+        return "\n".join(lines)
+
+
+def _runs(widths: tuple[int, ...]) -> list[list[int]]:
+    """Consecutive equal widths as [width, how many]; a growing run would not get shorter, so it stays as it is."""
+    runs: list[list[int]] = []
+    for width in widths:
+        if runs and runs[-1][0] == width:
+            runs[-1][1] += 1
+        else:
+            runs.append([width, 1])
+    return runs
+
+
+@dataclass(frozen=True, eq=False)
+class Builder:
+    """One construction: its name, its source and how it turns a cover into a network.
+
+    name, theorem : how it is called and cited
+    widths : the hidden widths in words
+    assemble : (cover, *, tolerance, maps, dtype) -> Assembly
+    everywhere : it reproduces the cover's affine map outside all cells, so claims on R^n are possible
+    least_dim : the smallest max(n, m) it works for, and why
+    layers_per_cell : an upper estimate of hidden layers for N cells, used to refuse before building
+    """
+
+    name: str
+    theorem: str
+    widths: str
+    assemble: Callable[..., Assembly]
+    everywhere: bool
+    layers: Callable[[int], int]
+    refuse: Callable[[int, int], str | None] = lambda n, m: None
+
+    def build(
+        self,
+        target: Target,
+        eps: float,
+        *,
+        domain: Box | Ball | WholeSpace | None = None,
+        cover: str | Cover = "auto",
+        values: str = "chebyshev",
+        maps: str = "conditioned",
+        dtype: torch.dtype = torch.float64,
+        device: str | torch.device = "cpu",
+        max_layers: int = 1_000_000,
+        samples: int = 200_000,
+        seed: int = 0,
+        verify: bool = True,
+        progress: bool = False,
+        reason: str = "asked for",
+    ) -> Construction:
+        """Build a network F with |F - f| <= eps on the domain, and measure it.
+
+        target : what to approximate
+        eps : the tolerance in sup norm (Euclidean norm of the values), > 0
+        domain : where; None means R^n if the construction and the target's affine part allow it, else target.domain
+        cover : a strategy of `constructions.covers.STRATEGIES`, "auto", or a Cover made by hand
+        values : "center" (the paper's f(c_i)) or "chebyshev" (the middle of the enclosed range)
+        maps : "conditioned" or "paper" (the literal maps, where the construction has them)
+        dtype, device : of the network's weights; float64 or float32
+        max_layers : refuse, before building, what is predicted to need more hidden layers
+        samples, seed : for the measurement; verify=False skips it
+        Raises ValueError with what to change: eps <= 0 or NaN, a domain the construction cannot serve, a claimed
+        Lipschitz constant or tail that sampling refutes, too many layers, or a measured error above eps.
+        """
+        call = f"{self.name}.build"
+        started = time.perf_counter()
+        if not isinstance(target, Target):
+            raise TypeError(
+                _checks.message(
+                    call,
+                    f"target {_checks.show(target)}",
+                    "a Target",
+                    "Wrap a function with approx.targets.from_numpy or from_expression.",
+                )
+            )
+        eps = _checks.positive(call, "eps", eps)
+        max_layers = _checks.count(call, "max_layers", max_layers)
+        if dtype not in DIGITS:
+            raise ValueError(_checks.message(call, f"dtype {dtype}", "torch.float64 or torch.float32", "Pick one."))
+        domain = self._domain(call, target, domain)
+        obstacle = self.refuse(target.dim_in, target.dim_out)
+        if obstacle:
+            raise ValueError(obstacle)
+        if target.lipschitz_source == "claimed":
+            check_lipschitz(target, seed=seed)
+        if not domain.compact:
+            check_tail(target)
+        coding, growth, _ = _BUDGET[dtype]
+        for attempt in range(_RETRIES):
+            cells = self._cover(target, eps * (1 - coding - growth), domain, cover, values, dtype, max_layers)
+            made = self.assemble(cells, tolerance=eps * coding, maps=maps, dtype=dtype)
+            if made.network.hidden_layers > max_layers:
+                raise ValueError(_too_many(call, made.network.hidden_layers, max_layers))
+            if not (domain.compact or made.affine_exact):
+                raise ValueError(
+                    _checks.message(
+                        call,
+                        "a cover whose affine part is not reproduced exactly",
+                        "balls, or a constant affine part, for a claim on all of R^n",
+                        "Use a cover of balls or a compact domain.",
+                    )
+                )
+            built = Construction(
+                network=made.network.to(device),
+                cover=made.cover,
+                target=target,
+                eps=eps,
+                domain=domain,
+                builder=self.name,
+                theorem=self.theorem,
+                reason=reason,
+                rounding=made.rounding,
+                report=None,
+                seconds=time.perf_counter() - started,
+            )
+            if not verify:
+                return built
+            report = sup_error(built, target, domain, samples=samples, seed=seed, progress=progress)
+            built = replace(built, report=report)
+            if report.lower <= eps:
+                return built
+            # An estimated constant may be too small; measuring is how we find out, enlarging it how we go on.
+            if target.lipschitz_source != "estimated" or isinstance(cover, Cover) or attempt == _RETRIES - 1:
+                break
+            target = replace(target, lipschitz=1.5 * target.lipschitz, residual_lipschitz=None)
+        raise ValueError(
+            _checks.message(
+                call,
+                f"a network with measured error {report.lower:.6g} at {report.argmax} on {domain}",
+                f"an error of at most eps = {eps:g}",
+                "Pass a larger Lipschitz constant or a finer cover; verify=False returns the network as it is.",
+            )
+        )
+
+    def _domain(self, call: str, target: Target, domain: Any) -> Box | Ball | WholeSpace:
+        asymptotic = target.affine is not None and target.tail is not None
+        if domain is None:
+            return WholeSpace(target.dim_in) if self.everywhere and asymptotic else target.domain
+        if not isinstance(domain, (Box, Ball, WholeSpace)):
+            raise TypeError(_checks.message(call, f"domain {_checks.show(domain)}", "a Box, Ball or WholeSpace", ""))
+        if domain.dim != target.dim_in:
+            raise ValueError(
+                _checks.message(
+                    call, f"a domain of R^{domain.dim}", f"one of R^{target.dim_in}, as the target", "Match them."
+                )
+            )
+        if not domain.compact and not self.everywhere:
+            raise ValueError(
+                _checks.message(
+                    call,
+                    str(domain),
+                    "a compact domain: this construction means nothing outside its cells",
+                    "Use constant_width or widening on R^n, or pass a Box or Ball.",
+                )
+            )
+        if not domain.compact and not asymptotic:
+            raise ValueError(
+                _checks.message(
+                    call,
+                    f"{domain} for {target.name}, which has no affine part and tail",
+                    "an asymptotically affine target (affine= and tail=) on an unbounded domain",
+                    "Declare them, or pass a compact domain such as target.domain.",
+                )
+            )
+        return domain
+
+    def _cover(self, target, eps, domain, cover, values, dtype, max_layers) -> Cover:
+        if isinstance(cover, Cover):
+            if (cover.dim_in, cover.dim_out) != (target.dim_in, target.dim_out):
+                raise ValueError(
+                    _checks.message(
+                        f"{self.name}.build",
+                        f"a cover of R^{cover.dim_in} with values in R^{cover.dim_out}",
+                        f"R^{target.dim_in} and R^{target.dim_out}, as the target",
+                        "Make the cover for this target.",
+                    )
+                )
+            return cover
+        affine = target.affine if self.everywhere else None
+        if affine is None:
+            # No asymptote: the middle of the values seen keeps the coded values small.
+            seen = target(domain.sample(1024))
+            affine = AffineMap.constant((seen.min(axis=0) + seen.max(axis=0)) / 2, target.dim_in)
+        # The largest number of cells whose layers stay within max_layers.
+        few, many = 1, max_layers + 1
+        while many - few > 1:
+            middle = (few + many) // 2
+            few, many = (middle, many) if self.layers(middle) <= max_layers else (few, middle)
+        return covers.make(
+            cover,
+            target,
+            eps,
+            domain,
+            everywhere=self.everywhere,
+            affine=affine,
+            values=values,
+            overlap=_BUDGET[dtype][2],
+            max_cells=few,
+        )
+
+
+def _too_many(call: str, layers: int, budget: int) -> str:
+    return _checks.message(
+        call, f"a size of {layers:,} hidden layers", f"at most max_layers = {budget:,}", "Raise max_layers or eps."
+    )

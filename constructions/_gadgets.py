@@ -1,0 +1,238 @@
+"""Lemma-level pieces shared by the constructions: how a layer measures its cell, and how values are coded.
+
+Every layer that captures the cell E_i does so because Step-ReLU sets a vector to zero when its norm is below 1.
+The vector is (A_i (x - c_i), padding, height): the height h and padding eta are constants that an uncaptured
+point carries along, so the cell is |A_i (x - c_i)|^2 < 1 - h^2 - eta^2. A `Gauge` fixes A_i, h and eta for all
+cells of a cover; the paper's own choice is A_i = I, h_i = sqrt(1 - r_i^2), eta = 0.
+
+Digits. With A_i = b 2^k and centres on a dyadic grid every translation is a multiple of the grid, so after the
+first rounding all sums are exact: the displacement of a cell boundary does not grow with the number of layers,
+and for b = 1 the product of all x-blocks is exactly the identity. That is what makes a claim on all of R^n possible.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from approx import _checks
+from approx.activations import StepReLU
+from approx.covers import Cover
+from approx.networks import Dense, Stack
+
+__all__ = ["CODE_BITS", "DIGITS", "Gauge", "Rounding", "block", "code_values", "conditioned_gauge", "pad", "paper_gauge", "transfer"]
+
+Array = NDArray[np.float64]
+DIGITS = {torch.float64: 53, torch.float32: 24}
+CODE_BITS = {torch.float64: 24, torch.float32: 11}  # codes and paddings share a coordinate exactly
+PADDING_BITS = {torch.float64: 26, torch.float32: 10}
+_HEIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How far floating point may displace a cell boundary: absolute + relative * |x|, in units of x."""
+
+    absolute: float
+    relative: float
+
+    def collar(self, radius: float) -> float:
+        """The displacement for points with |x| <= radius (a-priori, float arithmetic of the network's dtype)."""
+        return self.absolute + self.relative * radius
+
+
+@dataclass(frozen=True, eq=False)
+class Gauge:
+    """How every layer measures its cell: v = M_i (b x - u_i), with padding eta_i and height h_i beside it.
+
+    cover : the cells as the network will realise them (centres u_i / b, radii as measured)
+    base : the common scale b; A_i = b M_i
+    anchors : (N, n) the scaled centres u_i = b c_i
+    matrices : (N, n, n) the matrices M_i
+    heights, paddings : (N,) the constants h_i and eta_i of an uncaptured point
+    exact : all sums of the x-block are exact after the first rounding
+    """
+
+    cover: Cover
+    base: float
+    anchors: Array
+    matrices: Array
+    heights: Array
+    paddings: Array
+    exact: bool
+
+    @property
+    def affine_exact(self) -> bool:
+        """The product of the x-blocks is exactly the identity, or nothing outside the cells reads x."""
+        return self.cover.affine.is_constant or (self.cover.is_balls and math.frexp(self.base)[0] == 0.5)
+
+    def rounding(self, dtype: torch.dtype, width: int, magnitude: float = 0.0) -> Rounding:
+        """A-priori bound on the displacement of cell boundaries.
+
+        Exact gauges: a coordinate is rounded once per binade it crosses, in all at most two units in the last
+        place of the largest number met, |x| or `magnitude`. Others: one rounding of that size per layer, times
+        the condition number of A_i. The comparison |v|^2 < 1 adds (width + 3) u relative to 1 - h^2 - eta^2.
+        """
+        if not len(self.cover):
+            return Rounding(0.0, 0.0)
+        unit = 2.0 ** (1 - DIGITS[dtype])
+        chain = 4 * math.sqrt(self.cover.dim_in)
+        if not self.exact:
+            singular = np.linalg.svd(self.matrices, compute_uv=False)
+            chain *= len(self.cover) * float((singular[:, 0] / singular[:, -1]).max())
+        room = 1 - self.heights**2 - self.paddings**2
+        edge = (width + 3) * float((self.cover.largest_radius_each / room).max())
+        size = max(magnitude / self.base, self.cover.reach)
+        return Rounding(unit * (chain * size + edge), unit * chain)
+
+
+def transfer(matrices: Array, anchors: Array) -> tuple[Array, Array]:
+    """From one gauge to the next: (N-1, n, n) matrices M_{i+1} M_i^{-1} and (N-1, n) shifts M_{i+1} (u_i - u_{i+1})."""
+    ratio = matrices[1:] @ np.linalg.inv(matrices[:-1])
+    same = (matrices[1:] == matrices[:-1]).all(axis=(1, 2))
+    ratio[same] = np.eye(matrices.shape[1])
+    return ratio, np.einsum("kij,kj->ki", matrices[1:], anchors[:-1] - anchors[1:])
+
+
+def paper_gauge(cover: Cover) -> Gauge:
+    """The literal maps of the paper: A_i = I and h_i = sqrt(1 - r_i^2), so radii must lie in (0, 1)."""
+    if not cover.is_balls or (len(cover) and not cover.radii.max() < 1):
+        raise ValueError(
+            _checks.message(
+                "maps='paper'",
+                f"{cover!r}" if not cover.is_balls else f"a radius {cover.radii.max():g}",
+                "balls of radius < 1, as the paper's h = sqrt(1 - r^2) needs",
+                "Use maps='conditioned', or rescale the coordinates.",
+            )
+        )
+    cells, n = len(cover), cover.dim_in
+    matrices = np.broadcast_to(np.eye(n), (cells, n, n))
+    heights = np.sqrt((1 - cover.radii) * (1 + cover.radii))
+    return Gauge(cover, 1.0, cover.centers, matrices, heights, np.zeros(cells), exact=False)
+
+
+def conditioned_gauge(
+    cover: Cover, dtype: torch.dtype, *, adjust: str, height: float = 0.5, magnitude: float = 0.0
+) -> Gauge:
+    """A gauge that is well conditioned for cells of any size.
+
+    adjust says how the radii of balls are met:
+    "padding": A_i is a power of two, the height stays 1/2, eta_i makes up the rest (constant width);
+    "height": A_i is a power of two, h_i in [1/2, 0.91) makes up the rest (widening);
+    "scale": A_i = sqrt(1 - height^2) / r_i, exact when the ratios of the radii are powers of two (narrow, minimal).
+    Ellipsoids always take A_i = sqrt(1 - height^2) times their own matrix.
+    `magnitude` is the largest number, in units of b x, that will share a coordinate with x.
+    Raises ValueError when the grid of the dtype is too coarse for the cells.
+    """
+    cells, n = len(cover), cover.dim_in
+    full = math.sqrt(1 - height**2)
+    heights, paddings = np.full(cells, height), np.zeros(cells)
+    if not cells:
+        return Gauge(cover, 1.0, cover.centers, np.zeros((0, n, n)), heights, paddings, exact=True)
+    if not cover.is_balls:
+        matrices = full * cover.matrices
+        base = float(np.linalg.svd(matrices, compute_uv=False)[:, -1].min())
+        return Gauge(cover, base, base * cover.centers, matrices / base, heights, paddings, exact=False)
+    if adjust == "scale":
+        base = _truncate(full / float(cover.radii.max()), DIGITS[dtype])
+        scales = full / cover.radii / base
+        powers = np.exp2(np.round(np.log2(scales)))
+        exact = bool((np.abs(scales / powers - 1) < 2.0 ** (2 - DIGITS[dtype])).all())
+        if not exact:
+            return Gauge(cover, base, base * cover.centers, scales[:, None, None] * np.eye(n), heights, paddings, False)
+        scales = powers
+    else:
+        base = 1.0
+        scales = np.exp2(np.floor(np.log2(full / cover.radii)))  # sqrt(3)/4 < scale * radius <= sqrt(3)/2
+        free = np.maximum(1 - (scales * cover.radii) ** 2, height**2)
+        if adjust == "height":
+            heights = np.floor(np.ldexp(np.sqrt(free), DIGITS[dtype] - 2)) * 2.0 ** (2 - DIGITS[dtype])
+        else:
+            paddings = np.floor(np.ldexp(np.sqrt(free - height**2), PADDING_BITS[dtype])) * 2.0 ** -PADDING_BITS[dtype]
+    anchors = _snap(cover, base, dtype, magnitude)
+    radii = np.sqrt(1 - heights**2 - paddings**2) / (scales * base)
+    realised = replace(cover, centers=anchors / base, radii=radii)
+    return Gauge(realised, base, anchors, scales[:, None, None] * np.eye(n), heights, paddings, exact=True)
+
+
+def _truncate(value: float, digits: int) -> float:
+    """`value` rounded down to so many binary digits."""
+    mantissa, exponent = math.frexp(value)
+    return math.ldexp(math.floor(math.ldexp(mantissa, digits)), exponent - digits)
+
+
+def _snap(cover: Cover, base: float, dtype: torch.dtype, magnitude: float) -> Array:
+    """Scaled centres moved to the coarsest grid on which all sums of the chain are exact in `dtype`."""
+    largest = max(base * float(np.abs(cover.centers).max()), base * cover.reach, magnitude)
+    grid = 2.0 ** (math.ceil(math.log2(largest)) + 3 - DIGITS[dtype])
+    moved = np.round(cover.centers * (base / grid)) * grid
+    shift = np.linalg.norm(moved / base - cover.centers, axis=1)
+    worst = int(np.argmax(shift / cover.radii))
+    room = (cover.overlap / 2 or 0.1) * float(cover.radii[worst])
+    if shift[worst] > room:
+        raise ValueError(
+            _checks.message(
+                "conditioned maps",
+                f"cell {worst} of radius {cover.radii[worst]:.3g} at distance "
+                f"{np.linalg.norm(cover.centers[worst]):.3g} from the origin in {str(dtype).removeprefix('torch.')}",
+                f"cells larger than the spacing of numbers there (a shift of {room:.3g} is allowed)",
+                "Use dtype=torch.float64, or a cover with more overlap.",
+            )
+        )
+    return moved
+
+
+def block(weight: Array, bias: Array, dtype: torch.dtype, activation: StepReLU | None = None) -> Dense | Stack:
+    """A `Dense` or `Stack` block from float64 arrays."""
+    kind = Dense if weight.ndim == 2 else Stack
+    return kind(torch.as_tensor(weight).to(dtype), torch.as_tensor(bias).to(dtype), activation)
+
+
+def code_values(
+    values: Array, origin: Array, tolerance: float | None, dtype: torch.dtype, maps: str = "conditioned"
+) -> tuple[Array, float]:
+    """Codes p_i with values = origin + scale * p_i, different codes at distance at least 2.
+
+    values (N, m), origin (m,) -> (codes (N, m), scale). Conditioned: codes are even integers and the scale is a
+    power of two, so values move by up to `tolerance` (Euclidean; None takes the finest grid of the dtype).
+    maps="paper": no rounding, scale = half the smallest gap between values.
+    Raises ValueError when the codes would not be exact in `dtype`.
+    """
+    offsets = values - origin
+    size = float(np.abs(offsets).max(initial=0.0))
+    if size == 0.0:
+        return np.zeros(values.shape), 1.0
+    if maps == "paper":
+        distinct = np.unique(offsets, axis=0)
+        gap = float(cKDTree(distinct).query(distinct, k=2)[0][:, 1].min()) if len(distinct) > 1 else 2.0
+        return offsets / (gap / 2), gap / 2
+    if tolerance is None:
+        step = 2.0 ** (math.ceil(math.log2(size)) + 1 - CODE_BITS[dtype])
+    else:
+        step = 2.0 ** math.floor(math.log2(2 * tolerance / math.sqrt(values.shape[1])))
+    integers = np.round(offsets / step)
+    if np.abs(integers).max() > 2.0 ** CODE_BITS[dtype]:
+        raise ValueError(
+            _checks.message(
+                "value coding",
+                f"values up to {size:.3g} to be told apart to {tolerance:.3g} in {str(dtype).removeprefix('torch.')}",
+                f"a ratio below 2^{CODE_BITS[dtype]}",
+                "Use dtype=torch.float64, or a larger eps.",
+            )
+        )
+    return 2 * integers, step / 2
+
+
+def pad(matrices: Array, anchors: Array, codes: Array, wide: int) -> tuple[Array, Array, Array]:
+    """Embed gauges of R^n and codes of R^m in R^wide: new coordinates are scaled like the cell's longest axis."""
+    cells, n = anchors.shape
+    grown = np.zeros((cells, wide, wide))
+    grown[:, range(wide), range(wide)] = np.linalg.svd(matrices, compute_uv=False)[:, -1:]
+    grown[:, :n, :n] = matrices
+    extend = [(0, 0), (0, wide - n)], [(0, 0), (0, wide - codes.shape[1])]
+    return grown, np.pad(anchors, extend[0]), np.pad(codes, extend[1])

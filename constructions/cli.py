@@ -1,0 +1,354 @@
+"""The command line: ``radial gallery``, ``radial build``, ``radial evaluate``.
+
+Exit status: 0 success, 1 the measured error exceeds eps, 2 wrong input or a refused build (one line on stderr),
+130 interrupted. With --json the result is one JSON object on stdout and nothing else goes there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+# numpy, torch and numba are imported where they are used, so that --help answers at once.
+
+__all__ = ["main"]
+
+PLOT_FORMATS = ("jpg", "pdf", "png", "svg")
+MAX_DIM = 1000
+
+_TARGET = """\
+TARGET is a name from `radial gallery`, a formula after expr: in x1, x2, ... (or x, y, z), or a data file
+(.csv, .npy, .npz or an image)."""
+_DOMAIN = """\
+SPEC is box:LO,HI (the same in every coordinate), box:LO,HI;LO,HI;... , ball:RADIUS (about the origin) or space
+(all of R^n, for targets that approach an affine map at infinity)."""
+
+_MAIN_HELP = """\
+examples:
+  radial gallery
+  radial build gaussian --eps 0.1
+  radial build franke --eps 0.2 --out franke.safetensors --plot franke.png
+  radial evaluate franke.safetensors franke --samples 100000
+
+Exit status: 0 success, 1 the measured error exceeds eps, 2 wrong input or refused, 130 interrupted.
+"""
+_GALLERY_HELP = """\
+The amplitude is how far the values spread on the domain: the diagonal of their bounding box, measured on a grid.
+
+examples:
+  radial gallery
+  radial gallery --json
+"""
+_BUILD_HELP = f"""\
+{_TARGET}
+{_DOMAIN}
+
+--json prints target, eps, domain, builder, theorem, reason, cover, cells, hidden_layers, parameters,
+lower, upper (null: not certified), claim, argmax, samples, seconds (of building),
+measuring_seconds, files and hidden_widths (one number per hidden layer).
+
+examples:
+  radial build gaussian --eps 0.1
+  radial build gaussian --dim 3 --eps 0.2 --domain ball:2 --builder constant_width --json
+  radial build 'expr:sin(x1) * cos(x2)' --eps 0.3 --domain 'box:-3,3;0,1' --lipschitz 1.5
+  radial build heights.csv --eps 0.05 --out heights.safetensors --plot heights.pdf
+"""
+_EVALUATE_HELP = f"""\
+FILE was written by `radial build --out` or approx.storage.save. {_TARGET}
+{_DOMAIN}
+Without --domain the error is looked for on the target's own compact domain.
+
+--json prints file, target, eps (of the build, or null), domain, hidden_layers, parameters, lower, upper
+(null: not certified), claim, argmax, samples, measuring_seconds, files and hidden_widths (one number per
+hidden layer).
+
+examples:
+  radial evaluate franke.safetensors franke
+  radial evaluate gaussian.safetensors gaussian --domain space --samples 1000000 --json
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command `radial` with these arguments (default: sys.argv[1:]); returns the exit status.
+
+    Raises SystemExit(0) for --help; every other outcome is a status.
+    """
+    try:
+        args = _parser().parse_args(argv)
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        print("radial: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        print(f"radial: error: {text}", file=sys.stderr)
+        return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are errors like all others: one line, status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="radial",
+        description="Build explicit radial networks that approximate a function, and measure their error.",
+        epilog=_MAIN_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, summary: str, epilog: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        sub.set_defaults(run=run)
+        sub.add_argument("--json", action="store_true", help="print one JSON value on stdout")
+        return sub
+
+    command("gallery", _gallery, "List the ready-made targets.", _GALLERY_HELP)
+
+    build = command("build", _build, "Build a network for a target and measure its error.", _BUILD_HELP)
+    build.add_argument("target", metavar="TARGET")
+    build.add_argument("--eps", type=float, required=True, help="tolerance of the sup norm, > 0")
+    build.add_argument("--builder", metavar="NAME", help="construction (default: chosen for the target)")
+    build.add_argument("--cover", metavar="NAME", help="cover strategy (default: chosen for the target)")
+    build.add_argument("--values", choices=("center", "chebyshev"), help="value of a cell: f(center), or mid-range")
+    build.add_argument("--lipschitz", type=float, metavar="L", help="Lipschitz constant of the target, if you know it")
+    build.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of the weights")
+    build.add_argument("--max-layers", type=int, metavar="N", help="refuse to build more hidden layers than this")
+    build.add_argument("--out", metavar="FILE", help="save the network here (safetensors)")
+    evaluate = command("evaluate", _evaluate, "Measure the error of a saved network.", _EVALUATE_HELP)
+    evaluate.add_argument("file", metavar="FILE")
+    evaluate.add_argument("target", metavar="TARGET")
+    for sub in (build, evaluate):
+        sub.add_argument("--domain", metavar="SPEC", help="where the error counts")
+        sub.add_argument("--dim", type=int, metavar="N", help="dimension, for gallery targets and formulas")
+        sub.add_argument("--samples", type=int, metavar="N", help="points of the measurement")
+        sub.add_argument("--seed", type=int, default=0, help="of the measurement's points (default 0)")
+        sub.add_argument("--plot", metavar="FILE", help=f"draw an overview ({', '.join(PLOT_FORMATS)})")
+        sub.add_argument("--quiet", action="store_true", help="no progress and no report")
+    return parser
+
+
+def _gallery(args: argparse.Namespace) -> int:
+    from approx.targets import GALLERY
+
+    entries = []
+    for name, factory in GALLERY.items():
+        target = factory()
+        entries.append(
+            {
+                "name": name,
+                "dim_in": target.dim_in,
+                "dim_out": target.dim_out,
+                "domain": str(target.domain),
+                "lipschitz": target.lipschitz,
+                "amplitude": _amplitude(target),
+                "everywhere": target.affine is not None and target.tail is not None,
+                "commentary": target.commentary,
+            }
+        )
+    if args.json:
+        print(json.dumps(entries, allow_nan=False))
+        return 0
+    import textwrap
+
+    for entry in entries:
+        reach = f"all of R^{entry['dim_in']}" if entry["everywhere"] else "compact domains"
+        print(f"{entry['name']}  R^{entry['dim_in']} -> R^{entry['dim_out']} on {entry['domain']}, for {reach}")
+        print(f"    Lipschitz constant {entry['lipschitz']:.6g}, amplitude {entry['amplitude']:.4g}")
+        print(textwrap.fill(entry["commentary"], 100, initial_indent="    ", subsequent_indent="    ") + "\n")
+    return 0
+
+
+def _amplitude(target: Any) -> float:
+    """The diagonal of the bounding box of the values at a grid of points of the domain."""
+    import numpy as np
+
+    values = target(target.domain.bounding_box().grid(129))  # every gallery target is planar by default
+    return float(np.linalg.norm(values.max(axis=0) - values.min(axis=0)))
+
+
+def _build(args: argparse.Namespace) -> int:
+    files = _outputs(args, inputs=[args.target])
+    target, domain = _target_and_domain(args)
+    import torch
+
+    import constructions
+    from approx import storage
+
+    built = constructions.build(
+        target,
+        args.eps,
+        domain=domain,
+        dtype=getattr(torch, args.dtype),
+        seed=args.seed,
+        progress=_show_progress(args),
+        **_given(args, "builder", "cover", "values", "max_layers", "samples"),
+    )
+    provenance = built.provenance()
+    if "network" in files:
+        storage.save(files["network"], built.network, cover=built.cover, provenance=provenance)
+    if "plot" in files:
+        _draw(files["plot"], built)
+    rows = {
+        "target": f"{target.name}, R^{target.dim_in} -> R^{target.dim_out}",
+        "domain": str(built.domain),
+        "theorem": f"{built.theorem} ({built.builder})",
+        "because": built.reason,
+        "cells": f"{len(built.cover):,}, {built.cover.strategy}",
+    }
+    facts = provenance | {"reason": built.reason}
+    _show(args, rows, facts, built.network, built.report, args.eps, files)
+    return 1 if built.report.refutes(args.eps) else 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    files = _outputs(args, inputs=[args.file, args.target])
+    from approx import storage
+    from approx.evaluation import sup_error
+
+    saved = storage.load(args.file)
+    target, domain = _target_and_domain(args)
+    report = sup_error(
+        saved.network,
+        target,
+        domain,
+        cover=saved.cover,
+        seed=args.seed,
+        progress=_show_progress(args),
+        **_given(args, "samples"),
+    )
+    eps = saved.provenance.get("eps")
+    eps = float(eps) if isinstance(eps, int | float) and 0 < eps < math.inf else None
+    if "plot" in files:
+        _draw(files["plot"], saved.network, target, report=report, eps=eps, domain=report.domain)
+    rows = {"file": args.file, "target": target.name, "domain": str(report.domain)}
+    _show(args, rows, rows | {"eps": eps}, saved.network, report, eps, files)
+    return 0
+
+
+def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options the user gave; for the others the library's own defaults hold."""
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def _show_progress(args: argparse.Namespace) -> bool:
+    return not args.quiet and sys.stderr.isatty()
+
+
+def _target_and_domain(args: argparse.Namespace) -> tuple[Any, Any]:
+    """The target, and the domain or None if the user named none."""
+    from approx import _checks
+    from approx.domains import parse_domain
+    from approx.targets import parse_target
+    from approx.targets.expressions import Expression
+
+    dim = None if args.dim is None else _checks.count("radial", "--dim", args.dim, most=MAX_DIM)
+    lipschitz = getattr(args, "lipschitz", None)
+    if args.domain is None:
+        return parse_target(args.target, dim=dim, lipschitz=lipschitz), None
+    kind, _, formula = args.target.strip().partition(":")
+    if dim is None:  # a formula may be undefined on the default domain, so it is only parsed here
+        dim = Expression(formula.strip()).dim_in if kind == "expr" else parse_target(args.target).dim_in
+    domain = parse_domain(args.domain, dim)
+    compact = domain if domain.compact else None
+    return parse_target(args.target, dim=dim, domain=compact, lipschitz=lipschitz), domain
+
+
+def _outputs(args: argparse.Namespace, inputs: Iterable[str]) -> dict[str, Any]:
+    """The files to write, checked before the long work starts."""
+    from approx import _checks, storage
+
+    named = {"network": getattr(args, "out", None), "plot": args.plot}
+    files = {kind: storage.writable(path) for kind, path in named.items() if path is not None}
+    if "plot" in files and files["plot"].suffix.lower().removeprefix(".") not in PLOT_FORMATS:
+        required = f"a file name that ends in {', '.join('.' + name for name in PLOT_FORMATS)}"
+        raise ValueError(_checks.message("--plot", repr(args.plot), required, "Rename it."))
+    taken = {os.path.realpath(path) for path in inputs if os.path.exists(path)}
+    for file in files.values():
+        if str(file) in taken:
+            required = "a file that is neither an input nor another output"
+            raise ValueError(_checks.message("radial", repr(str(file)), required, "Choose another name."))
+        taken.add(str(file))
+    return files
+
+
+def _draw(file: Any, subject: Any, *args: Any, **options: Any) -> None:
+    """Save approx.plotting.overview(subject, ...) as `file`, without a display."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    from approx import plotting, storage
+
+    figure = plotting.overview(subject, *args, **options)
+    try:
+        with storage.replacing(file) as temporary:
+            figure.savefig(temporary, format=file.suffix.lower().removeprefix("."), dpi=150)
+    finally:
+        pyplot.close(figure)
+
+
+def _show(
+    args: argparse.Namespace,
+    rows: dict[str, str],
+    facts: dict[str, Any],
+    network: Any,
+    report: Any,
+    eps: float | None,
+    files: dict[str, Any],
+) -> None:
+    """Print the result: `facts` and measurements as JSON, or `rows` and measurements as a table."""
+    if args.json:
+        measured = {name: getattr(report, name) for name in ("lower", "upper", "claim", "samples")}
+        result = facts | measured | {"argmax": report.argmax.tolist(), "measuring_seconds": report.seconds}
+        result |= {"hidden_layers": network.hidden_layers, "parameters": network.parameter_count}
+        result |= {"files": {kind: str(file) for kind, file in files.items()}}
+        result.pop("hidden_widths", None)  # last, since it may be long
+        print(json.dumps(result | {"hidden_widths": list(network.hidden_widths)}, allow_nan=False))
+        return
+    if args.quiet:
+        return
+    unit = f" {report.unit}" if report.unit else ""
+    bound = "not certified" if report.upper is None else f"{report.upper:.6g}{unit}"
+    verdict = "" if eps is None else f" ({'exceeds' if report.refutes(eps) else 'within'} eps = {eps:g})"
+    widths = network.hidden_widths
+    span = f"{min(widths)}" if len(set(widths)) == 1 else f"{min(widths, default=0)} to {max(widths, default=0)}"
+    x, f, y = (_vector(value) for value in (report.argmax, report.target_value, report.network_value))
+    rows = rows | {
+        "hidden layers": f"{network.hidden_layers:,}, width {span}",
+        "parameters": f"{network.parameter_count:,}, {str(network.dtype).removeprefix('torch.')}",
+        "error": f"at least {report.lower:.6g}{unit} at {report.samples:,} points{verdict}",
+        "upper bound": bound,
+        "worst at": f"x = {x}: target {f}, network {y}",
+        "seconds": f"{facts.get('seconds', 0):.3g} building, {report.seconds:.3g} measuring",
+    }
+    rows |= {f"wrote {kind}": f"{file} ({file.stat().st_size:,} bytes)" for kind, file in files.items()}
+    for name, text in rows.items():
+        print(f"{name:<14}{text}")
+
+
+def _vector(values: Iterable[float]) -> str:
+    shown = [f"{value:.6g}" for value in values]
+    return shown[0] if len(shown) == 1 else f"({', '.join(shown)})"

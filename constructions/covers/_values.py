@@ -1,0 +1,168 @@
+"""Which value a cell gets, and a certified bound of |f - value| on it."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from approx import _checks
+from approx.domains import Ball, Box
+from constructions.covers._problem import Problem, meets
+from constructions.covers.lattice import Lattice
+
+__all__ = ["certify", "fill"]
+
+Array = NDArray[np.float64]
+_CHUNK = 2048
+_SAMPLES = 128  # at most this many points, or boxes, stand for one cell
+
+
+def certify(problem: Problem, centers: Array, radius: float, values: str, *, stop: bool = False) -> tuple[Array, Array]:
+    """Values (k, m) for the balls of that radius about `centers` (k, n), and (k,) bounds of |f - value| on the part of
+    each ball that lies in the domain.
+
+    values : "center" takes f at the point of the domain nearest to the centre, as the paper does; "chebyshev" takes
+        the middle of an enclosure of f where that has the smaller bound.
+    stop : give up after the first cells whose bound exceeds eps (what follows keeps bound inf).
+
+    Enclosures of f, intersected: f(c) +- modulus(r); the target's own enclosure on the bounding box, then on small
+    boxes that cover the ball; the range of f on points that fill the ball to a distance d, widened by modulus(d).
+    The later and dearer ones are taken only for cells that miss eps. Points outside the domain are replaced by the
+    nearest points of it, which are no farther from the points of the domain. So f is only evaluated in the domain.
+
+    Raises ValueError, naming a point, when a value of f refutes what the target claims about itself.
+    """
+    k = len(centers)
+    chosen, bounds = np.empty((k, problem.target.dim_out)), np.full(k, np.inf)
+    for start in range(0, k, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        chosen[part], bounds[part] = _certify(problem, centers[part], radius, values)
+        if stop and (bounds[part] > problem.eps).any():
+            break
+    return chosen, bounds
+
+
+def _certify(problem: Problem, centers: Array, radius: float, values: str) -> tuple[Array, Array]:
+    points = problem.domain.project(centers)
+    at_center = problem.target(points)
+    change = problem.variation(radius)
+    chosen, bounds = at_center.copy(), np.full(len(centers), change)
+    low, high = at_center - change, at_center + change
+    for enclose in _enclosures(problem, radius):
+        open_cells = np.flatnonzero(bounds > problem.eps)
+        if not len(open_cells):
+            break
+        tighter = enclose(problem, centers[open_cells], radius)
+        low[open_cells] = np.fmax(low[open_cells], tighter[0])
+        high[open_cells] = np.fmin(high[open_cells], tighter[1])
+        _refute(problem, points[open_cells], at_center[open_cells], low[open_cells], high[open_cells])
+        middle = at_center if values == "center" else low + (high - low) / 2
+        reached = np.linalg.norm(np.maximum(high - middle, middle - low), axis=1)
+        better = reached < bounds
+        chosen[better], bounds[better] = middle[better], reached[better]
+    return chosen, bounds
+
+
+def _enclosures(problem: Problem, radius: float):
+    if problem.target.enclosure is not None:
+        yield _on_box
+        yield _on_small_boxes
+    pattern = fill(problem.target.dim_in)
+    if pattern is not None and problem.variation(pattern[1] * radius) < problem.eps:
+        yield _on_samples
+
+
+def _on_box(problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:
+    return problem.target.enclosure(*problem.clip(centers - radius, centers + radius))
+
+
+def _on_small_boxes(problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:
+    (k, n), m = centers.shape, problem.target.dim_out
+    low, high = np.full((k, m), -np.inf), np.full((k, m), np.inf)
+    boxes = small_boxes(n)
+    if boxes is None:
+        return low, high
+    hopeful = _may_fit(problem, centers, radius)
+    centers = centers[hopeful]
+    lower = (centers[:, None] + radius * boxes[0]).reshape(-1, n)
+    upper = (centers[:, None] + radius * boxes[1]).reshape(-1, n)
+    used = meets(problem.domain, lower, upper)
+    least, most = np.full((len(lower), m), np.inf), np.full((len(lower), m), -np.inf)
+    least[used], most[used] = problem.target.enclosure(*problem.clip(lower[used], upper[used]))
+    shape = (len(centers), -1, m) if len(centers) else (0, 1, m)
+    low[hopeful], high[hopeful] = least.reshape(shape).min(axis=1), most.reshape(shape).max(axis=1)
+    return low, high
+
+
+def _may_fit(problem: Problem, centers: Array, radius: float) -> NDArray[np.bool_]:
+    """(k,) False where a few values of f already spread too far for any value to be within eps of them."""
+    unit = probe(centers.shape[1])
+    seen = problem.target(problem.domain.project(centers[:, None] + radius * unit))
+    return np.linalg.norm(seen.max(axis=1) - seen.min(axis=1), axis=1) <= 2 * problem.eps * np.sqrt(seen.shape[2])
+
+
+def _on_samples(problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:
+    unit, distance = fill(centers.shape[1])
+    sampled = problem.target(problem.domain.project(centers[:, None] + radius * unit))
+    change = problem.variation(distance * radius)
+    return sampled.min(axis=1) - change, sampled.max(axis=1) + change
+
+
+@functools.cache
+def fill(dim: int) -> tuple[Array, float] | None:
+    """Points (s, dim) of the unit ball and their fill distance: every point of the ball is within it of one of them.
+
+    A_n* with the smallest of a few covering radii that needs no more than 128 points; those outside the ball are
+    moved to its boundary. None in dimensions (from 5 on) where the points would be too many to help.
+
+    >>> [(len(fill(n)[0]), fill(n)[1]) for n in (1, 2, 3)]
+    [(17, 0.0625), (91, 0.125), (65, 0.3333333333333333)]
+    """
+    ball = Ball(np.zeros(dim), 1.0)
+    for distance in (1 / 16, 1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2):
+        lattice = Lattice(dim, distance)
+        if lattice.predicted_count(ball) <= _SAMPLES:
+            return ball.project(lattice.points(ball)), distance
+    return None
+
+
+@functools.cache
+def probe(dim: int) -> Array:
+    """A few points (s, dim) all over the unit ball; only its axes' ends where that would be too many."""
+    if Lattice(dim, 0.5).predicted_count(Ball(np.zeros(dim), 1.0)) > _SAMPLES:
+        return np.concatenate([np.eye(dim), -np.eye(dim)])
+    ball = Ball(np.zeros(dim), 1.0)
+    return ball.project(Lattice(dim, 0.5).points(ball))
+
+
+@functools.cache
+def small_boxes(dim: int) -> tuple[Array, Array] | None:
+    """Lower and upper corners (s, dim) of at most 128 boxes that cover the unit ball; None where two per axis are
+    too many."""
+    per_axis = int(_SAMPLES ** (1 / dim) + 1e-9)
+    if per_axis < 2:
+        return None
+    edges = np.linspace(-1.0, 1.0, per_axis + 1)
+    grid = np.stack(np.meshgrid(*[np.arange(per_axis)] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+    lower, upper = edges[grid], edges[grid + 1]
+    used = meets(Ball(np.zeros(dim), 1.0), lower, upper)
+    return lower[used], upper[used]
+
+
+def _refute(problem: Problem, points: Array, values: Array, low: Array, high: Array) -> None:
+    """Raise ValueError where f(point) lies outside its own enclosure."""
+    slack = 1e-9 * (1 + np.abs(values))
+    wrong = ((values < low - slack) | (values > high + slack)).any(axis=1)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise ValueError(
+            _checks.message(
+                problem.call,
+                f"f({points[i].tolist()}) = {values[i].tolist()} outside the bounds [{low[i].tolist()}, "
+                f"{high[i].tolist()}] that target {problem.target.name!r} claims",
+                "a Lipschitz constant, modulus and enclosure that hold",
+                "Correct those fields of the target.",
+            )
+        )

@@ -1,0 +1,177 @@
+"""The paper's cover: balls of one radius, from the modulus of continuity.
+
+Source: Ganev, van Laarhoven, Walters, arXiv 2107.02550, proof of Theorem 3: cover a compact set by balls on which f
+varies by less than eps, and give each the value of f at its centre. The paper leaves the balls open; here their
+centres form the lattice A_n*, whose covers are thin.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from approx.affine import AffineMap
+from approx.covers import Cover
+from approx.domains import Ball, Box, WholeSpace
+from approx.targets import Target
+from constructions.covers._problem import Problem
+from constructions.covers._values import certify
+from constructions.covers.lattice import Lattice
+
+__all__ = ["predicted_cells", "uniform"]
+
+Array = NDArray[np.float64]
+_SLACK = 1.5  # the count predicted from volumes may be off by this much
+_ENLARGE = 1.5
+_HALVINGS = 6
+
+
+def uniform(
+    target: Target,
+    eps: float,
+    domain: Box | Ball | WholeSpace,
+    *,
+    everywhere: bool,
+    affine: AffineMap,
+    values: str = "center",
+    overlap: float = 1e-6,
+    max_cells: int = 1_000_000,
+) -> Cover:
+    """Balls of one radius r with |F - f| <= eps on the domain, as far as the target's own claims hold.
+
+    r = target.radius_for(eps), the largest with modulus(r) <= eps; the lattice has the covering radius r/(1 + overlap),
+    and the cells are its points within that of the domain. On an interval: the least number of equal intervals.
+    On all of R^n the ball |x| <= R is covered, R the smallest radius with tail(R) <= eps.
+
+    everywhere : the builder uses `affine` outside the cells; then cells on which that is within eps of f are left out
+    values : "center" gives a cell f at its centre (or at the point of the domain nearest to it), as in the paper.
+        "chebyshev" gives it the middle of an enclosure of f, and r becomes the largest radius found for which every
+        cell keeps its certified bound: up to twice the paper's radius, but only where the modulus is loose or the
+        target has a sharp enclosure.
+    overlap : relative amount by which cells are larger than the lattice needs
+    max_cells : refuse larger covers
+
+    Cost: about thickness * volume / r^n cells. Raises ValueError before any work when the predicted count exceeds
+    max_cells, and for arguments that do not fit each other; RuntimeError if the cover fails its own check.
+
+    >>> from approx import targets
+    >>> f = targets.gaussian(dim=2)
+    >>> cover = uniform(f, 0.1, f.domain, everywhere=True, affine=f.affine)
+    >>> cover
+    """
+    problem = Problem.parse(
+        "uniform cover",
+        target,
+        eps,
+        domain,
+        everywhere=everywhere,
+        affine=affine,
+        values=values,
+        overlap=overlap,
+        max_cells=max_cells,
+    )
+    name = "uniform, chebyshev values" if values == "chebyshev" else "uniform"
+    if problem.region is None:
+        return problem.empty(name)
+    radius = _paper_radius(problem)
+    best = _layout(problem, radius, "center")
+    if values == "chebyshev":
+        best = _enlarge(problem, best)
+    return problem.finish(
+        name, best.centers, best.values, np.full(len(best.centers), best.radius), best.error, best.lattice
+    )
+
+
+def predicted_cells(problem: Problem) -> float:
+    """About how many cells `uniform` would lay, before any is left out; inf where that overflows.
+
+    Raises ValueError when the target knows no modulus.
+    """
+    if problem.region is None:
+        return 0.0
+    return _predicted(problem, _paper_radius(problem))
+
+
+@dataclass(frozen=True, eq=False)
+class _Layout:
+    centers: Array
+    values: Array
+    radius: float
+    error: float
+    lattice: Lattice | None
+
+
+def _paper_radius(problem: Problem) -> float:
+    return min(problem.target.radius_for(problem.eps), 2 * problem.region.diameter)
+
+
+def _circumradius(region: Box | Ball) -> float:
+    return region.radius if isinstance(region, Ball) else region.diameter / 2
+
+
+def _predicted(problem: Problem, radius: float) -> float:
+    rho, region = radius / (1 + problem.overlap), problem.region
+    if _circumradius(region) <= rho:
+        return 1.0
+    if region.dim == 1:
+        return _interval_count(region, rho)
+    return Lattice(region.dim, rho).predicted_count(region)
+
+
+def _interval_count(region: Box | Ball, rho: float) -> float:
+    return float(np.ceil(region.diameter / 2 / rho))
+
+
+def _layout(problem: Problem, radius: float, values: str) -> _Layout | None:
+    """Cells of that radius, or None when one of them has no certificate. Raises ValueError when there are too many."""
+    region, rho = problem.region, radius / (1 + problem.overlap)
+    n = region.dim
+    predicted = _predicted(problem, radius)
+    if predicted > (1 if n == 1 else _SLACK) * problem.max_cells + (0 if n == 1 else 100):
+        about = "more than 1e+308" if predicted == math.inf else f"about {predicted:.6g}"
+        raise problem.too_many(f"{about} cells of radius {radius:.3g}")
+    problem.require_resolution(radius)
+    box, lattice = region.bounding_box(), None
+    if _circumradius(region) <= rho:
+        centers = (box.lower + box.widths / 2)[None, :]
+    elif n == 1:
+        count = int(predicted)
+        rho = region.diameter / (2 * count)
+        radius = min(radius, rho * (1 + problem.overlap))
+        centers = box.lower + (2 * np.arange(count)[:, None] + 1) * rho
+    else:
+        lattice = Lattice(n, rho)
+        centers = lattice.points(region)
+    served = problem.affine_bounds(centers, rho, centers - rho, centers + rho)
+    kept = served > problem.eps
+    error = float(served[~kept].max(initial=0.0))
+    centers = centers[kept]
+    if len(centers) > problem.max_cells:
+        raise problem.too_many(f"{len(centers)} cells of radius {radius:.3g}")
+    chosen, bounds = certify(problem, centers, radius, values, stop=True)
+    if (bounds > problem.eps).any():
+        return None
+    return _Layout(centers, chosen, radius, max(error, float(bounds.max(initial=0.0))), lattice)
+
+
+def _enlarge(problem: Problem, best: _Layout) -> _Layout:
+    """The layout of the largest radius found, by doubling and bisection, for which every cell is certified."""
+    good, limit = best.radius, 2 * problem.region.diameter
+    bad = None
+    while bad is None and good < limit:
+        trial = _layout(problem, good * _ENLARGE, "chebyshev")
+        if trial is None:
+            bad = good * _ENLARGE
+        else:
+            best, good = trial, good * _ENLARGE
+    for _ in range(_HALVINGS if bad is not None else 0):
+        middle = (good + bad) / 2
+        trial = _layout(problem, middle, "chebyshev")
+        if trial is None:
+            bad = middle
+        else:
+            best, good = trial, middle
+    return best

@@ -1,0 +1,100 @@
+"""Step-ReLU networks of constant hidden width max(n, m) + 1 on compact domains.
+
+Source: Ganev, van Laarhoven, Walters, arXiv 2107.02550, the compact-domain variant that follows Theorem 5.
+
+Idea: x and the captured value share the same D = max(n, m) coordinates, and one more coordinate t says which of
+the two they hold: (x, 0) before the capture, (p_i, 1) after it.
+
+Notation. T_i(z, t) = (A_i (z - (1 - t) c_i - t p_i), (1 - t) h) before the activation of layer i,
+S_i(v, q) = (A_i^{-1} v + (q/h) c_i + (1 - q/h) p_i, 1 - q/h) after it; layer i has the affine map T_i S_{i-1}, the
+output is y_0 + s z. An earlier point (p_j, 1) survives layer i when |A_i (p_j - p_i)| >= 1, so the codes p are even
+integers in units of the largest cell, where |A_i v| >= |v|. Coordinates are stored scaled by a common b.
+
+Every point of the domain must lie in a cell. Outside the cells the network's value means nothing.
+
+Departures from the paper: A_i scales with the cell and h = 1/2 (`maps="paper"`: A_i = I, h_i = sqrt(1 - r_i^2)).
+Cost: N hidden layers for N cells, N (D + 1) (D + 2) + O(1) parameters.
+Fails: as constant_width; and in float32 the shared coordinates leave fewer digits for x.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from approx import _checks
+from approx.activations import StepReLU
+from approx.covers import Cover
+from approx.networks import RadialNetwork
+from constructions._construction import Assembly, Builder
+from constructions._gadgets import block, code_values, conditioned_gauge, pad, paper_gauge, transfer
+
+__all__ = ["BUILDER", "assemble", "build"]
+
+
+def assemble(
+    cover: Cover,
+    *,
+    tolerance: float | None = None,
+    maps: str = "conditioned",
+    dtype: torch.dtype = torch.float64,
+) -> Assembly:
+    """The network of width max(n, m) + 1 for any ordered cover; it equals the cover wherever a cell holds x.
+
+    tolerance : values may move by this much (Euclidean norm); None takes the finest grid of the dtype
+    maps : "conditioned" or "paper"; the paper's maps need balls with radii < 1
+    Raises ValueError for a cover without cells, or when the dtype cannot resolve the cells or the values.
+    """
+    _checks.one_of("narrow.assemble", "maps", maps, ("conditioned", "paper"))
+    n, m, cells = cover.dim_in, cover.dim_out, len(cover)
+    if not cells:
+        raise ValueError(
+            _checks.message("narrow.assemble", "a cover without cells", "at least one cell", "Cover the domain.")
+        )
+    wide = max(n, m)
+    origin = cover.affine.offset
+    codes, scale = code_values(cover.values, origin, tolerance, dtype, maps)
+    magnitude = float(np.abs(codes).max())
+    if maps == "paper":
+        gauge = paper_gauge(cover)
+    else:
+        gauge = conditioned_gauge(cover, dtype, adjust="scale", magnitude=magnitude)
+    matrices, anchors, codes = pad(gauge.matrices, gauge.anchors, codes, wide)
+    h = gauge.heights
+    z, t = slice(0, wide), wide
+
+    entry, entry_bias = np.zeros((wide + 1, n)), np.zeros(wide + 1)  # T_1(x, 0)
+    entry[z] = gauge.base * matrices[0][:, :n]
+    entry_bias[z], entry_bias[t] = -matrices[0] @ anchors[0], h[0]
+
+    ratio, shift = transfer(matrices, anchors)  # T_{i+1} S_i
+    moved = np.einsum("kij,kj->ki", matrices[1:], codes[:-1] - codes[1:])
+    weight, bias = np.zeros((cells - 1, t + 1, t + 1)), np.zeros((cells - 1, t + 1))
+    weight[:, z, z] = ratio
+    weight[:, z, t] = (shift - moved) / h[:-1, None]
+    weight[:, t, t] = h[1:] / h[:-1]
+    bias[:, z] = moved
+
+    out = np.empty((m, wide + 1))  # y_0 + s z after S_N
+    out[:, z] = scale * np.linalg.inv(matrices[-1])[:m]
+    out[:, t] = scale * (anchors[-1] - codes[-1])[:m] / h[-1]
+    blocks = [
+        block(entry, entry_bias, dtype, StepReLU()),
+        *([block(weight, bias, dtype, StepReLU())] if cells > 1 else []),
+        block(out, origin + scale * codes[-1, :m], dtype),
+    ]
+    realised = replace(gauge.cover, values=origin + scale * codes[:, :m])
+    return Assembly(RadialNetwork(blocks), realised, gauge.rounding(dtype, wide + 1, magnitude))
+
+
+BUILDER = Builder(
+    name="narrow",
+    theorem="compact variant of Theorem 5, width max(n, m) + 1",
+    widths="max(n, m) + 1, every layer",
+    assemble=assemble,
+    everywhere=False,
+    layers=lambda cells: cells,
+)
+build = BUILDER.build
