@@ -135,7 +135,7 @@ def save(
 def load(path: str | os.PathLike[str]) -> Saved:
     """Read a file written by `save`.
 
-    Raises FileNotFoundError when there is none, and one ValueError that names the file when it is damaged,
+    Raises FileNotFoundError when there is none, PermissionError when it may not be read, and one ValueError that names the file when it is damaged,
     truncated, of another format or version, or contradicts itself. The checksum covers every byte.
     """
     file = _existing(path)
@@ -303,7 +303,8 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     if not file.is_file():
         action = "Name a file written by approx.storage.save."
         raise ValueError(_checks.message("load", f"{str(file)!r}, not a regular file", "a file", action))
-    return file
+    with open(file, "rb"):  # safe_open would call a file that may not be read missing
+        return file
 
 
 def _path(call: str, path: str | os.PathLike[str]) -> Path:

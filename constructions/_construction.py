@@ -133,8 +133,9 @@ class Builder:
     widths : the hidden widths in words
     assemble : (cover, *, tolerance, maps, dtype) -> Assembly
     everywhere : it reproduces the cover's affine map outside all cells, so claims on R^n are possible
-    least_dim : the smallest max(n, m) it works for, and why
-    layers_per_cell : an upper estimate of hidden layers for N cells, used to refuse before building
+    coding : the least share of eps to spend on rounding values to a grid
+    refuse : (n, m) -> why there is no such network, or None
+    layers : an estimate of the hidden layers from (n, m, cells), used to refuse before building
     """
 
     name: str
@@ -142,7 +143,8 @@ class Builder:
     widths: str
     assemble: Callable[..., Assembly]
     everywhere: bool
-    layers: Callable[[int], int]
+    layers: Callable[[int, int, int], int]
+    coding: float = 0.0
     refuse: Callable[[int, int], str | None] = lambda n, m: None
 
     def build(
@@ -201,6 +203,7 @@ class Builder:
         if not domain.compact:
             check_tail(target)
         coding, growth, _ = _BUDGET[dtype]
+        coding = max(coding, self.coding)
         for attempt in range(_RETRIES):
             cells = self._cover(target, eps * (1 - coding - growth), domain, cover, values, dtype, max_layers)
             made = self.assemble(cells, tolerance=eps * coding, maps=maps, dtype=dtype)
@@ -300,7 +303,7 @@ class Builder:
         few, many = 1, max_layers + 1
         while many - few > 1:
             middle = (few + many) // 2
-            few, many = (middle, many) if self.layers(middle) <= max_layers else (few, middle)
+            few, many = (middle, many) if self.layers(target.dim_in, target.dim_out, middle) <= max_layers else (few, middle)
         return covers.make(
             cover,
             target,

@@ -342,7 +342,8 @@ def _show(
         "error": f"at least {report.lower:.6g}{unit} at {report.samples:,} points{verdict}",
         "upper bound": bound,
         "worst at": f"x = {x}: target {f}, network {y}",
-        "seconds": f"{facts.get('seconds', 0):.3g} building, {report.seconds:.3g} measuring",
+        "seconds": (f"{facts['seconds']:.3g} building, " if "seconds" in facts else "")
+        + f"{report.seconds:.3g} measuring",
     }
     rows |= {f"wrote {kind}": f"{file} ({file.stat().st_size:,} bytes)" for kind, file in files.items()}
     for name, text in rows.items():

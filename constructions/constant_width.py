@@ -96,6 +96,6 @@ BUILDER = Builder(
     widths="n + m + 1, every layer",
     assemble=assemble,
     everywhere=True,
-    layers=lambda cells: cells,
+    layers=lambda n, m, cells: cells,
 )
 build = BUILDER.build

@@ -95,6 +95,6 @@ BUILDER = Builder(
     widths="max(n, m) + 1, every layer",
     assemble=assemble,
     everywhere=False,
-    layers=lambda cells: cells,
+    layers=lambda n, m, cells: cells,
 )
 build = BUILDER.build

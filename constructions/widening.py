@@ -86,6 +86,6 @@ BUILDER = Builder(
     widths="n + 1, n + 2, ..., n + N",
     assemble=assemble,
     everywhere=True,
-    layers=lambda cells: cells,
+    layers=lambda n, m, cells: cells,
 )
 build = BUILDER.build

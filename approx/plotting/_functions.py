@@ -115,7 +115,7 @@ def error_map(
     report : the SupError that says where the worst point is; by default the construction's, or none, and then the
         worst of the points drawn is marked
     eps, domain : by default the construction's; on all of R^n the target's own domain is drawn
-    component : which of the m values; None is the length |F - f| if m > 1
+    component : which of the m values; if m > 1, None draws all of them as curves (n = 1) or |F - f| as a map
     through : (n,) the point that a slice goes through, for n >= 3
     ax : where to draw; a new pyplot figure if None
 

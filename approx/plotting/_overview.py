@@ -69,7 +69,7 @@ def overview(
     far = None if parts.claim.compact else _far_field(parts)
     if parts.target.dim_in == 1:
         data = curve(parts, view)
-        fig = make_figure(call, fig, (9.0 if far is None else 13.0, 4.4))
+        fig = make_figure(call, fig, (10.5 if far is None else 13.0, 4.4))
         panels = _grid(fig, 2 if far is None else 3)
         draw_curves(panels[0], parts, view, data, pick_component(call, None, parts.target.dim_out))
         draw_error_curve(panels[1], parts, view, data, pick_component(call, None, parts.target.dim_out))
@@ -79,8 +79,8 @@ def overview(
     if far is not None:
         _draw_far(panels[-1], parts, *far)
     title = fig.suptitle("")
-    letters = 72 * fig.bbox.width / fig.dpi / (0.58 * title.get_fontsize())  # that fit in a line
-    lines = [textwrap.wrap(line, max(20, int(letters))) for line in _title(parts, subject, view)]
+    letters = max(20, int(72 * fig.bbox.width / fig.dpi / (0.62 * title.get_fontsize())))  # that fit in a line
+    lines = [textwrap.wrap(line, letters) for line in _title(parts, subject, view, letters)]
     title.set_text("\n".join(itertools.chain(*lines)))
     return fig
 
@@ -144,15 +144,18 @@ def _draw_far(ax: Axes, parts: Subject, scale: float, lengths: Array, error: Arr
     ax.legend(fontsize="small", loc="center right")
 
 
-def _title(parts: Subject, subject: Any, view: View) -> list[str]:
+def _title(parts: Subject, subject: Any, view: View, letters: int) -> list[str]:
     target, report = parts.target, parts.report
     wanted = "" if parts.eps is None else f", eps = {parts.eps:g} {target.unit}".rstrip()
     where = f"{parts.claim} {target.axis_unit}".rstrip() if parts.claim.compact else f"$R^{parts.claim.dim}$"
-    cut = f"; slice {view.slice_text} through the worst point" if view.slice_text else ""
+    cut = f"; slice {view.slice_text}" if view.slice_text else ""
+    if cut and report is not None and view.shows(report.argmax):
+        cut += " through the worst point"
     lines = [f"{target.name} on {where}{wanted}{cut}"]
     if isinstance(parts.network, RadialNetwork):
         source = f"{subject.theorem} ({subject.builder}): " if hasattr(subject, "builder") else ""
-        lines.append(source + network_text(parts.network))
+        size = network_text(parts.network)
+        lines.extend([source + size] if len(source + size) <= letters else [source, size])
     if report is None:
         lines.append("error not measured")
     else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from approx import _checks
 from approx.affine import AffineMap
@@ -22,29 +23,32 @@ from constructions.covers.uniform import uniform
 __all__ = ["STRATEGIES", "Lattice", "TooManyCells", "adaptive", "auto", "check_coverage", "make", "uniform"]
 
 
-def auto(target: Target, eps: float, domain: Box | Ball | WholeSpace, **options) -> Cover:
-    """The adaptive cover when the target has an enclosure and it needs fewer cells, else the uniform one.
+def auto(
+    target: Target, eps: float, domain: Box | Ball | WholeSpace, *, max_cells: int = 1_000_000, **options: Any
+) -> Cover:
+    """The adaptive cover when it needs fewer cells than the uniform one, else the uniform one.
 
-    The cover's `strategy` says which, and against what. Arguments and errors: as for `adaptive` and `uniform`.
+    Options and errors: as for `uniform` and `adaptive`. The cover's `strategy` says which it is, and against what.
 
     >>> from approx import targets
-    >>> f = targets.gaussian(dim=2)
-    >>> auto(f, 0.1, f.domain, everywhere=True, affine=f.affine).strategy
+    >>> f = targets.franke()
+    >>> make("auto", f, 0.1, f.domain, everywhere=False, affine=AffineMap.constant([0.5], 2)).strategy
     """
-    if target.enclosure is None:
-        return uniform(target, eps, domain, **options)
-    if target.modulus is None:
-        return adaptive(target, eps, domain, **options)
-    made, refused = [], []
-    for strategy in (adaptive, uniform):
-        try:
-            made.append(strategy(target, eps, domain, **options))
-        except TooManyCells as refusal:
-            refused.append(refusal)
-    if not made:
-        raise refused[0]
-    made.sort(key=len)
-    return made[0]
+    try:
+        even = None if target.modulus is None else uniform(target, eps, domain, max_cells=max_cells, **options)
+        rival = "uniform knows no modulus" if even is None else f"uniform has {len(even):,} cells"
+    except TooManyCells:
+        even, rival = None, "uniform has too many cells"
+    if even is not None and len(even) <= 1:
+        return even
+    try:
+        limit = max_cells if even is None else len(even) - 1
+        uneven = adaptive(target, eps, domain, max_cells=limit, **options)
+    except TooManyCells:
+        if even is None:
+            raise
+        return replace(even, strategy=f"{even.strategy} (auto: adaptive has no fewer cells)")
+    return replace(uneven, strategy=f"{uneven.strategy} (auto: {rival})")
 
 
 def make(

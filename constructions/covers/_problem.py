@@ -142,11 +142,14 @@ class Problem:
             bounds[beyond] = np.minimum(bounds[beyond], self.tail)
         return bounds
 
+    def resolves(self, radius: float) -> bool:
+        """Whether float64 tells cells of that radius, and their overlap, apart."""
+        return radius * self.overlap >= _SPACINGS * float(np.spacing(self._largest_coordinate))
+
     def require_resolution(self, radius: float) -> None:
         """Raise ValueError where float64 cannot tell cells of that radius, and their overlap, apart."""
-        box = self.region.bounding_box()
-        size = float(max(np.abs(box.lower).max(), np.abs(box.upper).max()))
-        if radius * self.overlap < _SPACINGS * float(np.spacing(size)):
+        if not self.resolves(radius):
+            size = self._largest_coordinate
             raise ValueError(
                 _checks.message(
                     self.call,
@@ -155,6 +158,11 @@ class Problem:
                     "Use a larger eps, or move the domain towards the origin.",
                 )
             )
+
+    @functools.cached_property
+    def _largest_coordinate(self) -> float:
+        box = self.region.bounding_box()
+        return float(max(np.abs(box.lower).max(), np.abs(box.upper).max()))
 
     def too_many(self, cells: str) -> TooManyCells:
         """The refusal when a cover would be too large; `cells` says what it would need."""
@@ -206,8 +214,7 @@ def meets(region: Box | Ball | WholeSpace, lower: Array, upper: Array) -> NDArra
 
 def _same(affine: AffineMap, other: AffineMap | None) -> bool:
     return other is not None and (
-        affine is other
-        or (np.array_equal(affine.matrix, other.matrix) and np.array_equal(affine.offset, other.offset))
+        affine is other or (np.array_equal(affine.matrix, other.matrix) and np.array_equal(affine.offset, other.offset))
     )
 
 

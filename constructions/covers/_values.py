@@ -17,6 +17,7 @@ __all__ = ["certify", "fill"]
 Array = NDArray[np.float64]
 _CHUNK = 2048
 _SAMPLES = 128  # at most this many points, or boxes, stand for one cell
+_PER_AXIS = 11  # boxes along an axis
 
 
 def certify(problem: Problem, centers: Array, radius: float, values: str, *, stop: bool = False) -> tuple[Array, Array]:
@@ -50,7 +51,7 @@ def _certify(problem: Problem, centers: Array, radius: float, values: str) -> tu
     change = problem.variation(radius)
     chosen, bounds = at_center.copy(), np.full(len(centers), change)
     low, high = at_center - change, at_center + change
-    for enclose in _enclosures(problem, radius):
+    for enclose in _enclosures(problem, radius, values):
         open_cells = np.flatnonzero(bounds > problem.eps)
         if not len(open_cells):
             break
@@ -65,10 +66,10 @@ def _certify(problem: Problem, centers: Array, radius: float, values: str) -> tu
     return chosen, bounds
 
 
-def _enclosures(problem: Problem, radius: float):
+def _enclosures(problem: Problem, radius: float, values: str):
     if problem.target.enclosure is not None:
         yield _on_box
-        yield _on_small_boxes
+        yield functools.partial(_on_small_boxes, values=values)
     pattern = fill(problem.target.dim_in)
     if pattern is not None and problem.variation(pattern[1] * radius) < problem.eps:
         yield _on_samples
@@ -78,29 +79,36 @@ def _on_box(problem: Problem, centers: Array, radius: float) -> tuple[Array, Arr
     return problem.target.enclosure(*problem.clip(centers - radius, centers + radius))
 
 
-def _on_small_boxes(problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:
+def _on_small_boxes(problem: Problem, centers: Array, radius: float, values: str) -> tuple[Array, Array]:
     (k, n), m = centers.shape, problem.target.dim_out
     low, high = np.full((k, m), -np.inf), np.full((k, m), np.inf)
     boxes = small_boxes(n)
     if boxes is None:
         return low, high
-    hopeful = _may_fit(problem, centers, radius)
+    hopeful = _may_fit(problem, centers, radius, values)
+    if not hopeful.any():
+        return low, high
     centers = centers[hopeful]
     lower = (centers[:, None] + radius * boxes[0]).reshape(-1, n)
     upper = (centers[:, None] + radius * boxes[1]).reshape(-1, n)
     used = meets(problem.domain, lower, upper)
     least, most = np.full((len(lower), m), np.inf), np.full((len(lower), m), -np.inf)
     least[used], most[used] = problem.target.enclosure(*problem.clip(lower[used], upper[used]))
-    shape = (len(centers), -1, m) if len(centers) else (0, 1, m)
+    shape = (len(centers), -1, m)
     low[hopeful], high[hopeful] = least.reshape(shape).min(axis=1), most.reshape(shape).max(axis=1)
     return low, high
 
 
-def _may_fit(problem: Problem, centers: Array, radius: float) -> NDArray[np.bool_]:
-    """(k,) False where a few values of f already spread too far for any value to be within eps of them."""
-    unit = probe(centers.shape[1])
-    seen = problem.target(problem.domain.project(centers[:, None] + radius * unit))
-    return np.linalg.norm(seen.max(axis=1) - seen.min(axis=1), axis=1) <= 2 * problem.eps * np.sqrt(seen.shape[2])
+def _may_fit(problem: Problem, centers: Array, radius: float, values: str) -> NDArray[np.bool_]:
+    """(k,) False where a few values of f already show that the cell cannot be certified."""
+    points = problem.domain.project(centers[:, None] + radius * probe(centers.shape[1]))
+    seen = problem.target(points)
+    if values == "center":
+        middle = problem.target(problem.domain.project(centers))[:, None]
+    else:
+        middle = (seen.min(axis=1, keepdims=True) + seen.max(axis=1, keepdims=True)) / 2
+    # No component of f may stray from the value by more than eps; the middle of all is best for each of them.
+    return (np.abs(seen - middle) <= problem.eps).all(axis=(1, 2))
 
 
 def _on_samples(problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:
@@ -141,7 +149,7 @@ def probe(dim: int) -> Array:
 def small_boxes(dim: int) -> tuple[Array, Array] | None:
     """Lower and upper corners (s, dim) of at most 128 boxes that cover the unit ball; None where two per axis are
     too many."""
-    per_axis = int(_SAMPLES ** (1 / dim) + 1e-9)
+    per_axis = min(_PER_AXIS, int(_SAMPLES ** (1 / dim) + 1e-9))
     if per_axis < 2:
         return None
     edges = np.linspace(-1.0, 1.0, per_axis + 1)

@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from approx import _checks
 from approx.affine import AffineMap
@@ -19,14 +18,18 @@ from approx.domains import Ball, Box, WholeSpace
 from approx.targets import Target
 from constructions.covers._problem import Problem, meets
 from constructions.covers._values import certify
+from constructions.covers.lattice import ball_volume
 
 __all__ = ["adaptive"]
 
 Array = NDArray[np.float64]
-_SPLITS = (1, 3, 5, 7)  # root cubes along the longest side
+_SPLITS = (1, 3, 5, 7, 9, 11, 13)  # root cubes along the longest side
 _MAX_ROOTS = 4096
 _MAX_DIM = 14  # a cube has 2^n halves
 _CHUNK = 1 << 15
+_PATHS = 512  # points whose leaves predict the size of a tree
+_SLACK = 2.0  # that prediction may be off by this factor
+_GROWN = 2  # trees, those predicted to be smallest, that are grown to the end
 
 
 def adaptive(
@@ -43,8 +46,8 @@ def adaptive(
     """Balls around the leaves of a tree of cubes, |F - f| <= eps on the domain as far as the target's claims hold.
 
     The bounding box of the domain (on all of R^n: of the ball outside which the tail is below eps) is cut into equal
-    cubes, 1, 3, 5 or 7 along its longest side, whichever ends with the fewest cells. A cube is left out when it misses
-    the domain, when an earlier, larger cell holds it, or when `everywhere` and |f - affine| <= eps is certified on it.
+    cubes, an odd number up to 13 along its longest side, whichever needs the fewest cells. A cube is left out when it misses the
+    domain, or when `everywhere` and |f - affine| <= eps is certified on it.
     It becomes a cell when |f - value| <= eps is certified on its whole circumscribed ball. Else it is halved.
 
     values : "chebyshev" gives a cell the middle of an enclosure of f; "center" gives it f at its centre,
@@ -85,96 +88,106 @@ def adaptive(
     if target.modulus is None and target.enclosure is None:
         received = f"target {target.name!r} with neither modulus nor enclosure"
         raise ValueError(_checks.message(call, received, "one of them", "Pass lipschitz= or enclosure=."))
-    best, refusal, limit = None, None, max_cells
-    for splits in _SPLITS:
-        if splits > 1 and splits**target.dim_in > _MAX_ROOTS:
-            break
-        try:
-            tree = _Tree(problem, splits, limit)
-        except _Overgrown as error:
-            refusal = refusal or error
-            continue
-        best, limit = tree, tree.count - 1
+    trees = [_Tree(problem, splits) for splits in _SPLITS if splits == 1 or splits**target.dim_in <= _MAX_ROOTS]
+    ranked = sorted(((tree.estimate(), i) for i, tree in enumerate(trees)))[:_GROWN]
+    least = ranked[0][0]
+    roughly = "more than 1e+308" if least == math.inf else f"roughly {least:.3g}"
+    if least > _SLACK * max_cells + 100:
+        raise problem.too_many(f"{roughly} cells or more, judged from {_PATHS} points")
+    best, limit = None, max_cells
+    for _, i in ranked:
+        if trees[i].grow(limit):
+            best, limit = trees[i], trees[i].count - 1
     if best is None:
-        raise problem.too_many(str(refusal))
+        raise problem.too_many(f"{roughly} cells, judged from {_PATHS} points, and certainly more than allowed")
     return problem.finish(name, *best.cells())
 
 
-class _Overgrown(Exception):
-    """The tree outgrew its limit."""
-
-
 class _Tree:
-    """Cubes settled level by level; `levels` holds (centers, values, radius) of the accepted cells, large to small."""
+    """Cubes of side `side` 2^-level, given by their integer positions; `levels` holds the accepted cells
+    (centers, values, radius), large to small."""
 
-    def __init__(self, problem: Problem, splits: int, limit: int):
-        self.problem, self.limit = problem, limit
+    def __init__(self, problem: Problem, splits: int):
+        self.problem = problem
         self.count, self.error = 0, 0.0
         self.levels: list[tuple[Array, Array, float]] = []
-        self._larger: list[tuple[cKDTree, float]] = []
         box = problem.region.bounding_box()
         n = box.dim
         self.corner, self.side = box.lower, float(box.widths.max()) / splits
         self.radius = self.side * math.sqrt(n) / 2 * (1 + problem.overlap)
-        per_axis = np.maximum(np.ceil(box.widths / self.side * (1 - 1e-15)), 1).astype(np.int64)
-        cubes = _grid(per_axis)
-        halves = _grid(np.full(n, 2))
+        self.per_axis = np.maximum(np.ceil(box.widths / self.side * (1 - 1e-15)), 1).astype(np.int64)
+
+    def estimate(self) -> float:
+        """About how many cells the tree will have, from the leaves that hold a few points of the region.
+
+        The number of leaves is the integral of 1/volume(leaf of x) over x, here by quasi-Monte Carlo.
+        """
+        region, n = self.problem.region, len(self.corner)
+        points = (region.sample(_PATHS) - self.corner) / self.side
+        total = level = 0
+        with np.errstate(over="ignore"):
+            while len(points) and self.problem.resolves(math.ldexp(self.radius, -level)):
+                index = np.minimum(np.floor(points * 2.0**level).astype(np.int64), self.per_axis * 2**level - 1)
+                cubes, place = np.unique(index, axis=0, return_inverse=True)
+                needed, accepted, _ = self._settle(cubes, level)
+                total += np.exp2(np.float64(n * level)) * int(accepted[place].sum())
+                points = points[(needed & ~accepted)[place.ravel()]]
+                level += 1
+            total += np.exp2(np.float64(n * level)) * len(points)
+            return float(total / _PATHS * _volume(region) / self.side**n)
+
+    def grow(self, limit: int) -> bool:
+        """Settle all cubes, level by level; False once there are, or will be, more cells than `limit`."""
+        cubes, parts = _grid(self.per_axis), np.zeros((1, len(self.corner)), np.int64)
         level = 0
         while len(cubes):
-            parents = self._settle(cubes, halves if level else np.zeros((1, n), np.int64), level)
-            cubes, level = 2 * parents, level + 1
-
-    def _settle(self, cubes: NDArray[np.int64], parts: NDArray[np.int64], level: int) -> NDArray[np.int64]:
-        """Settle the cubes `cubes + parts` of a level, given by their integer positions; return those to be halved."""
-        radius = math.ldexp(self.radius, -level)
-        self.problem.require_resolution(radius)
-        found: list[tuple[Array, Array]] = []
-        rest: list[NDArray[np.int64]] = []
-        waiting = 0
-        chunk = max(1, _CHUNK // len(parts))
-        for start in range(0, len(cubes), chunk):
-            index = (cubes[start : start + chunk, None] + parts).reshape(-1, parts.shape[1])
-            index, centers = self._needed(index, level)
-            chosen, bounds = certify(self.problem, centers, radius, self.problem.values)
-            fits = bounds <= self.problem.eps
-            found.append((centers[fits], chosen[fits]))
-            rest.append(index[~fits])
-            self.error = max(self.error, float(bounds[fits].max(initial=0.0)))
-            self.count += int(fits.sum())
-            waiting += len(rest[-1])
-            if self.count + waiting > self.limit:
-                raise _Overgrown(f"at least about {self.count + waiting} cells, down to radius {radius:.3g}")
-        centers, values = (np.concatenate(part) for part in zip(*found, strict=True))
-        if len(centers):
+            radius = math.ldexp(self.radius, -level)
+            self.problem.require_resolution(radius)
+            found, rest, waiting = [], [], 0
+            chunk = max(1, _CHUNK // len(parts))
+            for start in range(0, len(cubes), chunk):
+                index = (cubes[start : start + chunk, None] + parts).reshape(-1, parts.shape[1])
+                needed, accepted, values = self._settle(index, level)
+                found.append((self._centers(index[accepted], level), values))
+                rest.append(index[needed & ~accepted])
+                self.count += len(values)
+                waiting += len(rest[-1])
+                if self.count + waiting > limit:
+                    return False
+            centers, values = (np.concatenate(part) for part in zip(*found, strict=True))
             self.levels.append((centers, values, radius))
-            self._larger.append((cKDTree(centers), radius))
-        return np.concatenate(rest)
+            cubes, parts, level = 2 * np.concatenate(rest), _grid(np.full(len(self.corner), 2)), level + 1
+        return True
 
-    def _needed(self, index: NDArray[np.int64], level: int) -> tuple[NDArray[np.int64], Array]:
-        """The cubes, and their centres, that no larger cell and not the affine map takes care of."""
-        side = math.ldexp(self.side, -level)
-        index = index[meets(self.problem.region, self.corner + index * side, self.corner + (index + 1) * side)]
-        centers = self.corner + (index + 0.5) * side
-        alive = np.ones(len(index), dtype=bool)
-        import os
-        for tree, radius in (self._larger if os.environ.get('D')!='0' else []):
-            _, nearest = tree.query(centers)
-            farthest = np.linalg.norm(np.abs(centers - tree.data[nearest]) + side / 2, axis=1)
-            alive &= farthest > radius * (1 - self.problem.overlap)
-        index, centers = index[alive], centers[alive]
+    def _centers(self, index: NDArray[np.int64], level: int) -> Array:
+        return self.corner + (index + 0.5) * math.ldexp(self.side, -level)
+
+    def _settle(self, index: NDArray[np.int64], level: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Array]:
+        """(k,) which cubes need a cell, (k,) which of them may be one, and the values of the latter."""
+        problem, side = self.problem, math.ldexp(self.side, -level)
+        lower, upper = self.corner + index * side, self.corner + (index + 1) * side
+        needed = meets(problem.region, lower, upper)
+        centers = self._centers(index[needed], level)
         half_diagonal = side * math.sqrt(index.shape[1]) / 2
-        served = self.problem.affine_bounds(centers, half_diagonal, centers - side / 2, centers + side / 2)
-        kept = served > self.problem.eps
-        self.error = max(self.error, float(served[~kept].max(initial=0.0)))
-        return index[kept], centers[kept]
+        served = problem.affine_bounds(centers, half_diagonal, lower[needed], upper[needed])
+        kept = served > problem.eps
+        needed[needed] = kept
+        chosen, bounds = certify(problem, centers[kept], math.ldexp(self.radius, -level), problem.values)
+        fits = bounds <= problem.eps
+        accepted = needed.copy()
+        accepted[needed] = fits
+        self.error = max(self.error, float(served[~kept].max(initial=0.0)), float(bounds[fits].max(initial=0.0)))
+        return needed, accepted, chosen[fits]
 
     def cells(self) -> tuple[Array, Array, Array, float]:
         """Centres (N, n), values (N, m), radii (N,) and the largest certified bound."""
-        n, m = self.problem.affine.dim_in, self.problem.affine.dim_out
-        centers = [np.empty((0, n)), *(c for c, _, _ in self.levels)]
-        values = [np.empty((0, m)), *(v for _, v, _ in self.levels)]
-        radii = [np.full(len(c), r) for c, _, r in self.levels]
-        return np.concatenate(centers), np.concatenate(values), np.concatenate([np.empty(0), *radii]), self.error
+        radii = [np.full(len(centers), radius) for centers, _, radius in self.levels]
+        centers, values, _ = zip(*self.levels, strict=True)
+        return np.concatenate(centers), np.concatenate(values), np.concatenate(radii), self.error
+
+
+def _volume(region: Box | Ball) -> float:
+    return region.volume if isinstance(region, Box) else ball_volume(region.dim) * region.radius**region.dim
 
 
 def _grid(counts: NDArray[np.int64]) -> NDArray[np.int64]:

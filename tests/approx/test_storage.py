@@ -286,6 +286,13 @@ def test_a_missing_file_and_a_directory_are_refused(tmp_path):
         load(tmp_path)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_not_called_missing(file):
+    file.chmod(0)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        load(file)
+
+
 @pytest.mark.parametrize(
     "content",
     [
