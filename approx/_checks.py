@@ -31,18 +31,14 @@ def positive(call: str, name: str, value: Any, *, action: str = "") -> float:
     """`value` as a float that is finite and > 0. Raises ValueError or TypeError."""
     number = finite(call, name, value)
     if not number > 0:
-        raise ValueError(
-            message(call, f"{name} = {show(value)}", f"{name} > 0", action or f"Pass a positive {name}.")
-        )
+        raise ValueError(message(call, f"{name} = {show(value)}", f"{name} > 0", action or f"Pass a positive {name}."))
     return number
 
 
 def finite(call: str, name: str, value: Any) -> float:
     """`value` as a finite float. Raises ValueError or TypeError."""
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, np.number)):
-        raise TypeError(
-            message(call, f"{name} = {show(value)}", "a real number", f"Pass {name} as a plain float.")
-        )
+        raise TypeError(message(call, f"{name} = {show(value)}", "a real number", f"Pass {name} as a plain float."))
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(
@@ -126,7 +122,5 @@ def one_of(call: str, name: str, value: Any, names: Iterable[str]) -> str:
     """`value` as one of `names`. Raises ValueError that lists them."""
     known = sorted(names)
     if value not in known:
-        raise ValueError(
-            message(call, f"{name} = {show(value)}", f"one of {', '.join(known)}", "Check the spelling.")
-        )
+        raise ValueError(message(call, f"{name} = {show(value)}", f"one of {', '.join(known)}", "Check the spelling."))
     return value

@@ -60,9 +60,7 @@ class Cover:
         cells = centers.shape[0]
         values = _checks.finite_array(call, "values", self.values, (cells, m))
         if (self.radii is None) == (self.shapes is None):
-            raise ValueError(
-                _checks.message(call, "radii and shapes", "exactly one of them", "Pass radii= for balls.")
-            )
+            raise ValueError(_checks.message(call, "radii and shapes", "exactly one of them", "Pass radii= for balls."))
         radii = shapes = None
         if self.radii is not None:
             radii = _checks.finite_array(call, "radii", self.radii, (cells,))

@@ -289,7 +289,5 @@ def parse_domain(spec: str, dim: int) -> Box | Ball | WholeSpace:
                 spans = spans * dim
             return Box([s[0] for s in spans], [s[1] for s in spans])
     except ValueError as error:
-        raise ValueError(
-            _checks.message("domain", repr(spec), f"a domain of R^{dim} ({error})", help_text)
-        ) from None
+        raise ValueError(_checks.message("domain", repr(spec), f"a domain of R^{dim} ({error})", help_text)) from None
     raise ValueError(_checks.message("domain", repr(spec), "box:, ball: or space", help_text))

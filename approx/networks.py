@@ -7,6 +7,7 @@ Theorem 3 needs, also stored as two tensors. So a million layers are a handful o
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -244,12 +245,32 @@ class RadialNetwork(nn.Module):
     def parameter_count(self) -> int:
         """The sum of n_i (n_{i-1} + 1), counting every weight, zeros and ones included."""
         widths = self.widths
-        return sum(out * (width + 1) for width, out in zip(widths, widths[1:], strict=False))
+        return sum(out * (width + 1) for width, out in itertools.pairwise(widths))
 
     @property
     def stored_numbers(self) -> int:
         """How many numbers are actually kept in memory."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the compiled engine can evaluate it: Step-ReLU on the CPU, growing runs followed by one layer."""
+        *hidden, last = self.blocks
+        if self.device.type != "cpu" or self.dtype not in (torch.float32, torch.float64):
+            return False
+        if not isinstance(last, Dense) or type(last.activation) not in (StepReLU, type(None)):
+            return False
+        return all(
+            type(block.activation) is StepReLU and (isinstance(after, Dense) or not isinstance(block, Growing))
+            for block, after in zip(hidden, self.blocks[1:], strict=True)
+        )
+
+    @property
+    def working_width(self) -> int:
+        """How many numbers per point are kept while it is evaluated (a compiled growing run keeps only its head)."""
+        if self.compiled:
+            return max(self.dim_in, *(block.weight.shape[-2] for block in self.blocks))
+        return max(self.widths)
 
     def layers(self) -> Iterator[tuple[Tensor, Tensor, RadialActivation | None]]:
         """Every layer as (weight (n_i, n_{i-1}), bias (n_i,), activation), one dense layer at a time."""
@@ -359,17 +380,8 @@ class RadialNetwork(nn.Module):
         return x.reshape(-1, self.dim_in)
 
     def _compilable(self, x: Tensor) -> bool:
-        if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
-            return False
-        if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters())):
-            return False
-        *hidden, last = self.blocks
-        plain = all(type(block.activation) is StepReLU for block in hidden)
-        grows = all(isinstance(after, Dense) for block, after in zip(hidden, self.blocks[1:], strict=True)
-                    if isinstance(block, Growing))
-        return plain and grows and isinstance(last, Dense) and (
-            last.activation is None or type(last.activation) is StepReLU
-        )
+        wants_gradient = x.requires_grad or any(parameter.requires_grad for parameter in self.parameters())
+        return self.compiled and not (torch.is_grad_enabled() and wants_gradient)
 
     def _run_compiled(self, points: NDArray) -> NDArray:
         points = np.ascontiguousarray(points)

@@ -135,8 +135,9 @@ def save(
 def load(path: str | os.PathLike[str]) -> Saved:
     """Read a file written by `save`.
 
-    Raises FileNotFoundError when there is none, PermissionError when it may not be read, and one ValueError that names the file when it is damaged,
-    truncated, of another format or version, or contradicts itself. The checksum covers every byte.
+    Raises FileNotFoundError when there is none, PermissionError when it may not be read, and one ValueError that
+    names the file when it is damaged, truncated, of another format or version, or contradicts itself. The checksum
+    covers every byte.
     """
     file = _existing(path)
     try:

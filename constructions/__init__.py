@@ -26,7 +26,9 @@ BUILDERS: dict[str, Builder] = {
 }
 
 
-def build(target: Target, eps: float, *, builder: str | None = None, domain: Any = None, **options: Any) -> Construction:
+def build(
+    target: Target, eps: float, *, builder: str | None = None, domain: Any = None, **options: Any
+) -> Construction:
     """Build a network within `eps` of the target in sup norm; says in `.reason` which construction it took and why.
 
     builder : a name from `BUILDERS`; None chooses `constant_width` where the claim is on R^n (the target is
@@ -43,7 +45,7 @@ def build(target: Target, eps: float, *, builder: str | None = None, domain: Any
         _checks.one_of("build", "builder", builder, BUILDERS)
         return BUILDERS[builder].build(target, eps, domain=domain, **options)
     asymptotic = isinstance(target, Target) and target.affine is not None and target.tail is not None
-    if domain is None and asymptotic or (domain is not None and not getattr(domain, "compact", True)):
+    if (domain is None and asymptotic) or (domain is not None and not getattr(domain, "compact", True)):
         chosen = constant_width.BUILDER
         reason = "the claim is on all of R^n and the width stays n + m + 1"
     else:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from approx import _checks
@@ -303,7 +302,8 @@ class Builder:
         few, many = 1, max_layers + 1
         while many - few > 1:
             middle = (few + many) // 2
-            few, many = (middle, many) if self.layers(target.dim_in, target.dim_out, middle) <= max_layers else (few, middle)
+            fits = self.layers(target.dim_in, target.dim_out, middle) <= max_layers
+            few, many = (middle, many) if fits else (few, middle)
         return covers.make(
             cover,
             target,

@@ -25,7 +25,18 @@ from approx.activations import StepReLU
 from approx.covers import Cover
 from approx.networks import Dense, Stack
 
-__all__ = ["CODE_BITS", "DIGITS", "Gauge", "Rounding", "block", "code_values", "conditioned_gauge", "pad", "paper_gauge", "transfer"]
+__all__ = [
+    "CODE_BITS",
+    "DIGITS",
+    "Gauge",
+    "Rounding",
+    "block",
+    "code_values",
+    "conditioned_gauge",
+    "pad",
+    "paper_gauge",
+    "transfer",
+]
 
 Array = NDArray[np.float64]
 DIGITS = {torch.float64: 53, torch.float32: 24}

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from approx import _checks
@@ -86,8 +85,5 @@ def chunk_size(network: Any, dim_in: int, dim_out: int) -> int:
     """How many points to evaluate at once: a power of two that keeps the arrays small."""
     numbers = max(dim_in, dim_out)
     if isinstance(network, RadialNetwork):
-        with torch.no_grad():
-            streams = network._compilable(torch.empty(0, dim_in, dtype=network.dtype, device=network.device))
-        widths = [block.weight.shape[-2] for block in network.blocks] if streams else network.widths
-        numbers = max(numbers, *widths)
+        numbers = max(numbers, network.working_width)
     return 1 << (max(1, min(_CHUNK, _CHUNK_NUMBERS // numbers)).bit_length() - 1)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from approx import _checks
@@ -71,10 +70,7 @@ class Subject:
         """How many points to evaluate F at, between the two numbers: fewer for deeper networks."""
         if not isinstance(self.network, RadialNetwork):
             return most
-        with torch.no_grad():
-            network = self.network
-            fast = network._compilable(torch.empty(0, network.dim_in, dtype=network.dtype, device=network.device))
-        return int(min(most, max(least, _WORK[fast] / network.stored_numbers)))
+        return int(min(most, max(least, _WORK[self.network.compiled] / self.network.stored_numbers)))
 
 
 def subject_of(

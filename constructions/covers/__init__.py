@@ -33,6 +33,7 @@ def auto(
     >>> from approx import targets
     >>> f = targets.franke()
     >>> make("auto", f, 0.1, f.domain, everywhere=False, affine=AffineMap.constant([0.5], 2)).strategy
+    'adaptive, center values (auto: uniform has 513 cells)'
     """
     try:
         even = None if target.modulus is None else uniform(target, eps, domain, max_cells=max_cells, **options)

@@ -40,11 +40,11 @@ def check_coverage(
     >>> from approx.affine import AffineMap
     >>> cover = Cover([[0.0]], [[1.0]], AffineMap.constant([0.0], 1), radii=[1.0], overlap=1e-6)
     >>> check_coverage(cover, Box([-0.9], [0.9]))
-    >>> check_coverage(cover, Box([-0.9], [1.1]))
+    >>> check_coverage(cover, Box([-0.9], [1.1]))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    RuntimeError: check_coverage: received a point [1.1] in no cell...
+    RuntimeError: check_coverage: received a point [1.1] in no cell of Cover(1 balls in R^1, ...
     """
-    points = [domain.sample(samples, seed), _special_points(domain)]
+    points = [_special_points(domain), domain.sample(samples, seed)]
     if len(cover):
         edge, _ = cover.boundary_points(samples, seed)
         points.append(domain.project(edge))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from approx import _checks
-from approx.domains import Ball, Box
+from approx.domains import Ball
 from constructions.covers._problem import Problem, meets
 from constructions.covers.lattice import Lattice
 
@@ -123,10 +123,10 @@ def fill(dim: int) -> tuple[Array, float] | None:
     """Points (s, dim) of the unit ball and their fill distance: every point of the ball is within it of one of them.
 
     A_n* with the smallest of a few covering radii that needs no more than 128 points; those outside the ball are
-    moved to its boundary. None in dimensions (from 5 on) where the points would be too many to help.
+    moved to its boundary. None in dimensions (from 4 on) where the points would be too many to help.
 
     >>> [(len(fill(n)[0]), fill(n)[1]) for n in (1, 2, 3)]
-    [(17, 0.0625), (91, 0.125), (65, 0.3333333333333333)]
+    [(17, 0.0625), (97, 0.125), (113, 0.3333333333333333)]
     """
     ball = Ball(np.zeros(dim), 1.0)
     for distance in (1 / 16, 1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2):

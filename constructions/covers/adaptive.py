@@ -46,9 +46,9 @@ def adaptive(
     """Balls around the leaves of a tree of cubes, |F - f| <= eps on the domain as far as the target's claims hold.
 
     The bounding box of the domain (on all of R^n: of the ball outside which the tail is below eps) is cut into equal
-    cubes, an odd number up to 13 along its longest side, whichever needs the fewest cells. A cube is left out when it misses the
-    domain, or when `everywhere` and |f - affine| <= eps is certified on it.
-    It becomes a cell when |f - value| <= eps is certified on its whole circumscribed ball. Else it is halved.
+    cubes, an odd number up to 13 along its longest side, whichever is judged to need the fewest cells. A cube is left
+    out when it misses the domain, or when `everywhere` and |f - affine| <= eps is certified on it. It becomes a cell
+    when |f - value| <= eps is certified on its whole circumscribed ball. Else it is halved.
 
     values : "chebyshev" gives a cell the middle of an enclosure of f; "center" gives it f at its centre,
         which needs cells of about half the size
@@ -60,12 +60,15 @@ def adaptive(
     disjoint interiors, so their centres are at least (S + s)/2 >= s apart, and the later ball has the radius
     (1 + overlap) s sqrt(n)/2 < s. For n >= 4 equal neighbours do hold each other's centres.
 
-    Raises ValueError when the cells, or the cubes that need halving, outnumber max_cells, when cells get too small for
-    float64, and in dimensions above 14.
+    The size is predicted from the leaves that hold a few points of the domain, within about 10% in the plane. Raises
+    TooManyCells, a ValueError, when the prediction, or later the count, exceeds max_cells; ValueError when cells get
+    too small for float64, in dimensions above 14, and for arguments that do not fit each other; RuntimeError if the
+    cover fails its own check.
 
     >>> from approx import targets
     >>> f = targets.gaussian(dim=2)
     >>> adaptive(f, 0.1, f.domain, everywhere=True, affine=f.affine)
+    Cover(272 balls in R^2, values in R^1, strategy='adaptive')
     """
     call = "adaptive cover"
     problem = Problem.parse(

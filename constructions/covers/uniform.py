@@ -17,11 +17,11 @@ from approx.affine import AffineMap
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.targets import Target
-from constructions.covers._problem import Problem
+from constructions.covers._problem import Problem, TooManyCells
 from constructions.covers._values import certify
 from constructions.covers.lattice import Lattice
 
-__all__ = ["predicted_cells", "uniform"]
+__all__ = ["uniform"]
 
 Array = NDArray[np.float64]
 _SLACK = 1.5  # the count predicted from volumes may be off by this much
@@ -54,13 +54,14 @@ def uniform(
     overlap : relative amount by which cells are larger than the lattice needs
     max_cells : refuse larger covers
 
-    Cost: about thickness * volume / r^n cells. Raises ValueError before any work when the predicted count exceeds
-    max_cells, and for arguments that do not fit each other; RuntimeError if the cover fails its own check.
+    Cost: about thickness * volume / r^n cells. Raises TooManyCells, a ValueError, before any work when the predicted
+    count exceeds max_cells by far, and else when the count does; ValueError or TypeError for arguments that do not fit
+    each other; RuntimeError if the cover fails its own check.
 
     >>> from approx import targets
     >>> f = targets.gaussian(dim=2)
-    >>> cover = uniform(f, 0.1, f.domain, everywhere=True, affine=f.affine)
-    >>> cover
+    >>> uniform(f, 0.1, f.domain, everywhere=True, affine=f.affine)
+    Cover(253 balls in R^2, values in R^1, strategy='uniform')
     """
     problem = Problem.parse(
         "uniform cover",
@@ -76,23 +77,13 @@ def uniform(
     name = "uniform, chebyshev values" if values == "chebyshev" else "uniform"
     if problem.region is None:
         return problem.empty(name)
-    radius = _paper_radius(problem)
+    radius = min(problem.target.radius_for(problem.eps), 2 * problem.region.diameter)
     best = _layout(problem, radius, "center")
     if values == "chebyshev":
         best = _enlarge(problem, best)
     return problem.finish(
         name, best.centers, best.values, np.full(len(best.centers), best.radius), best.error, best.lattice
     )
-
-
-def predicted_cells(problem: Problem) -> float:
-    """About how many cells `uniform` would lay, before any is left out; inf where that overflows.
-
-    Raises ValueError when the target knows no modulus.
-    """
-    if problem.region is None:
-        return 0.0
-    return _predicted(problem, _paper_radius(problem))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,33 +95,25 @@ class _Layout:
     lattice: Lattice | None
 
 
-def _paper_radius(problem: Problem) -> float:
-    return min(problem.target.radius_for(problem.eps), 2 * problem.region.diameter)
-
-
 def _circumradius(region: Box | Ball) -> float:
     return region.radius if isinstance(region, Ball) else region.diameter / 2
 
 
-def _predicted(problem: Problem, radius: float) -> float:
-    rho, region = radius / (1 + problem.overlap), problem.region
+def _predicted(region: Box | Ball, rho: float) -> float:
+    """How many cells a lattice of covering radius rho needs; exact for one cell and on an interval."""
     if _circumradius(region) <= rho:
         return 1.0
     if region.dim == 1:
-        return _interval_count(region, rho)
+        return float(np.ceil(_circumradius(region) / rho))
     return Lattice(region.dim, rho).predicted_count(region)
-
-
-def _interval_count(region: Box | Ball, rho: float) -> float:
-    return float(np.ceil(region.diameter / 2 / rho))
 
 
 def _layout(problem: Problem, radius: float, values: str) -> _Layout | None:
     """Cells of that radius, or None when one of them has no certificate. Raises ValueError when there are too many."""
     region, rho = problem.region, radius / (1 + problem.overlap)
     n = region.dim
-    predicted = _predicted(problem, radius)
-    if predicted > (1 if n == 1 else _SLACK) * problem.max_cells + (0 if n == 1 else 100):
+    predicted = _predicted(region, rho)
+    if predicted > (problem.max_cells if n == 1 else _SLACK * problem.max_cells + 100):
         about = "more than 1e+308" if predicted == math.inf else f"about {predicted:.6g}"
         raise problem.too_many(f"{about} cells of radius {radius:.3g}")
     problem.require_resolution(radius)
@@ -139,7 +122,7 @@ def _layout(problem: Problem, radius: float, values: str) -> _Layout | None:
         centers = (box.lower + box.widths / 2)[None, :]
     elif n == 1:
         count = int(predicted)
-        rho = region.diameter / (2 * count)
+        rho = _circumradius(region) / count
         radius = min(radius, rho * (1 + problem.overlap))
         centers = box.lower + (2 * np.arange(count)[:, None] + 1) * rho
     else:
@@ -158,18 +141,25 @@ def _layout(problem: Problem, radius: float, values: str) -> _Layout | None:
 
 
 def _enlarge(problem: Problem, best: _Layout) -> _Layout:
-    """The layout of the largest radius found, by doubling and bisection, for which every cell is certified."""
+    """The layout of the largest radius found, by growth and bisection, for which every cell is certified."""
+
+    def attempt(radius: float) -> _Layout | None:
+        try:
+            return _layout(problem, radius, "chebyshev")
+        except TooManyCells:  # a larger radius may, rarely, meet a few points more at the boundary
+            return None
+
     good, limit = best.radius, 2 * problem.region.diameter
     bad = None
     while bad is None and good < limit:
-        trial = _layout(problem, good * _ENLARGE, "chebyshev")
+        trial = attempt(good * _ENLARGE)
         if trial is None:
             bad = good * _ENLARGE
         else:
             best, good = trial, good * _ENLARGE
     for _ in range(_HALVINGS if bad is not None else 0):
         middle = (good + bad) / 2
-        trial = _layout(problem, middle, "chebyshev")
+        trial = attempt(middle)
         if trial is None:
             bad = middle
         else:
