@@ -37,7 +37,7 @@ class AffineMap:
     @classmethod
     def constant(cls, value: ArrayLike, dim_in: int) -> AffineMap:
         """The map with the same value, (m,), at every point of R^dim_in."""
-        offset = np.atleast_1d(np.asarray(value))
+        offset = np.atleast_1d(_checks.real_array("AffineMap.constant", "value", value))
         return cls(np.zeros((offset.shape[0], _checks.count("AffineMap.constant", "dim_in", dim_in))), offset)
 
     @property
@@ -59,4 +59,8 @@ class AffineMap:
 
     def __call__(self, x: ArrayLike) -> NDArray[np.float64]:
         points = _checks.points("AffineMap", "x", x, self.dim_in)
-        return points @ self.matrix.T + self.offset
+        result = np.empty((*points.shape[:-1], self.dim_out))
+        result[:] = self.offset
+        for j in range(self.dim_in):  # a matrix product would round a point differently in another batch
+            result += points[..., j, None] * self.matrix[:, j]
+        return result

@@ -55,6 +55,10 @@ class Cover:
 
     def __post_init__(self) -> None:
         call = "Cover"
+        if not isinstance(self.affine, AffineMap) or 0 in self.affine.matrix.shape:
+            received = f"affine = {_checks.show(self.affine)}"
+            required = "an AffineMap R^n -> R^m with n, m >= 1"
+            raise ValueError(_checks.message(call, received, required, "Build it with AffineMap(A, b)."))
         n, m = self.affine.dim_in, self.affine.dim_out
         centers = _checks.finite_array(call, "centers", self.centers, (None, n))
         cells = centers.shape[0]

@@ -58,8 +58,8 @@ class Box:
     upper: Array
 
     def __init__(self, lower: ArrayLike, upper: ArrayLike):
-        low = _checks.finite_array("Box", "lower", np.atleast_1d(np.asarray(lower)), (None,))
-        high = _checks.finite_array("Box", "upper", np.atleast_1d(np.asarray(upper)), (low.shape[0],))
+        low = _checks.finite_array("Box", "lower", np.atleast_1d(_checks.real_array("Box", "lower", lower)), (None,))
+        high = _checks.finite_array("Box", "upper", np.atleast_1d(_checks.real_array("Box", "upper", upper)), (low.shape[0],))
         if low.size == 0 or not (low < high).all():
             raise ValueError(
                 _checks.message(
@@ -159,7 +159,9 @@ class Ball:
     radius: float
 
     def __init__(self, center: ArrayLike, radius: float):
-        point = _checks.finite_array("Ball", "center", np.atleast_1d(np.asarray(center)), (None,)).copy()
+        point = np.atleast_1d(_checks.real_array("Ball", "center", center))
+        point = _checks.finite_array("Ball", "center", point, (None,)).copy()
+        _checks.count("Ball", "dimension", point.shape[0])
         point.setflags(write=False)
         object.__setattr__(self, "center", point)
         object.__setattr__(self, "radius", _checks.positive("Ball", "radius", radius))
@@ -249,6 +251,7 @@ class WholeSpace:
 def _unit_points(call: str, dim: int, count: int, seed: int) -> Array:
     """(count, dim) scrambled Sobol points strictly inside the unit cube."""
     count = _checks.count(call, "count", count, least=0, most=_MAX_SAMPLES)
+    seed = _checks.count(call, "seed", seed, least=0)
     if count == 0:
         return np.empty((0, dim))
     power = max(0, (count - 1).bit_length())
@@ -275,6 +278,8 @@ def parse_domain(spec: str, dim: int) -> Box | Ball | WholeSpace:
     [-3, 3]^2 | R^2
     """
     help_text = "Write box:LO,HI or box:LO,HI;LO,HI;... or ball:RADIUS or space."
+    if not isinstance(spec, str):
+        raise TypeError(_checks.message("domain", _checks.show(spec), "text", help_text))
     kind, _, rest = spec.strip().partition(":")
     try:
         if kind == "space" and not rest:

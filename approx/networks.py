@@ -327,9 +327,10 @@ class RadialNetwork(nn.Module):
 
     def evaluate(self, x: ArrayLike) -> NDArray[np.float64]:
         """x (..., n) array -> (..., m) float64 array, through the network's own dtype."""
-        points = torch.as_tensor(_checks.points("RadialNetwork.evaluate", "x", x, self.dim_in))
+        points = _checks.points("RadialNetwork.evaluate", "x", x, self.dim_in)
+        tensor = torch.from_numpy(np.require(points, requirements=["C", "W"]))  # torch refuses views such as x[::-1]
         with torch.no_grad():
-            return self(points.to(self.device, self.dtype)).double().cpu().numpy()
+            return self(tensor.to(self.device, self.dtype)).double().cpu().numpy()
 
     def summary(self) -> str:
         """A table of the blocks: layers, widths, activation, parameters."""

@@ -17,9 +17,9 @@ from typing import Any
 from approx import _checks
 from approx.targets import Target
 from constructions import constant_width, covers, minimal, narrow, widening
-from constructions._construction import Assembly, Builder, Construction
+from constructions._construction import Assembly, Builder, Construction, ToleranceMissed
 
-__all__ = ["BUILDERS", "Assembly", "Builder", "Construction", "build", "covers"]
+__all__ = ["BUILDERS", "Assembly", "Builder", "Construction", "ToleranceMissed", "build", "covers"]
 
 BUILDERS: dict[str, Builder] = {
     module.BUILDER.name: module.BUILDER for module in (widening, constant_width, narrow, minimal)

@@ -19,11 +19,15 @@ from approx.targets import Target, check_lipschitz, check_tail
 from constructions import covers
 from constructions._gadgets import DIGITS, Rounding
 
-__all__ = ["Assembly", "Builder", "Construction"]
+__all__ = ["Assembly", "Builder", "Construction", "ToleranceMissed"]
 
 # Shares of eps: rounding of values to the grid, growth of radii by the paddings; and the overlap of the cells.
 _BUDGET = {torch.float64: (2.0**-10, 1e-6, 1e-6), torch.float32: (2.0**-6, 1e-2, 4e-3)}
 _RETRIES = 6
+
+
+class ToleranceMissed(ValueError):
+    """The measured error of a finished network exceeds eps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +180,8 @@ class Builder:
         max_layers : refuse, before building, what is predicted to need more hidden layers
         samples, seed : for the measurement; verify=False skips it
         Raises ValueError with what to change: eps <= 0 or NaN, a domain the construction cannot serve, a claimed
-        Lipschitz constant or tail that sampling refutes, too many layers, or a measured error above eps.
+        Lipschitz constant or tail that sampling refutes, too many layers; ToleranceMissed for a measured error above
+        eps.
         """
         call = f"{self.name}.build"
         started = time.perf_counter()
@@ -240,7 +245,7 @@ class Builder:
             if target.lipschitz_source != "estimated" or isinstance(cover, Cover) or attempt == _RETRIES - 1:
                 break
             target = replace(target, lipschitz=1.5 * target.lipschitz, residual_lipschitz=None)
-        raise ValueError(
+        raise ToleranceMissed(
             _checks.message(
                 call,
                 f"a network with measured error {report.lower:.6g} at {report.argmax} on {domain}",

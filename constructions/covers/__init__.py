@@ -35,21 +35,20 @@ def auto(
     >>> make("auto", f, 0.1, f.domain, everywhere=False, affine=AffineMap.constant([0.5], 2)).strategy
     'adaptive, center values (auto: uniform has 513 cells)'
     """
+    if isinstance(target, Target) and target.modulus is None:
+        return adaptive(target, eps, domain, max_cells=max_cells, **options)
     try:
-        even = None if target.modulus is None else uniform(target, eps, domain, max_cells=max_cells, **options)
-        rival = "uniform knows no modulus" if even is None else f"uniform has {len(even):,} cells"
+        even = uniform(target, eps, domain, max_cells=max_cells, **options)
     except TooManyCells:
-        even, rival = None, "uniform has too many cells"
-    if even is not None and len(even) <= 1:
+        cover = adaptive(target, eps, domain, max_cells=max_cells, **options)
+        return replace(cover, strategy=f"{cover.strategy} (auto: uniform has too many cells)")
+    if len(even) <= 1:
         return even
     try:
-        limit = max_cells if even is None else len(even) - 1
-        uneven = adaptive(target, eps, domain, max_cells=limit, **options)
+        cover = adaptive(target, eps, domain, max_cells=len(even) - 1, **options)
     except TooManyCells:
-        if even is None:
-            raise
         return replace(even, strategy=f"{even.strategy} (auto: adaptive has no fewer cells)")
-    return replace(uneven, strategy=f"{uneven.strategy} (auto: {rival})")
+    return replace(cover, strategy=f"{cover.strategy} (auto: uniform has {len(even):,} cells)")
 
 
 def make(

@@ -35,7 +35,7 @@ class Problem:
 
     target : the target, its domain set to (on all of R^n: to a box well beyond) what the cells can reach
     domain : where |F - f| <= eps is claimed
-    region : the compact set to cover: the domain, or on all of R^n the ball |x| <= reach; None if no cell is needed
+    region : the compact set to cover, which holds all points of the domain with |x| < reach; None if there are none
     affine : the map used outside the cells, where `everywhere` allows points to stay
     reach, tail : |f - L| <= tail <= eps for |x| >= reach; reach is inf where that is unknown
     """
@@ -90,7 +90,7 @@ class Problem:
         if domain.compact:
             known = everywhere and target.tail is not None and _same(affine, target.affine)
             reach, tail = _tail_reach(target, eps) if known else (math.inf, math.inf)
-            target, region = target.with_domain(domain), domain
+            target, region = target.with_domain(domain), _within_reach(domain, reach)
         else:
             _check_whole_space(call, target, affine, everywhere)
             reach, tail = _tail_reach(target, eps)
@@ -216,6 +216,23 @@ def _same(affine: AffineMap, other: AffineMap | None) -> bool:
     return other is not None and (
         affine is other or (np.array_equal(affine.matrix, other.matrix) and np.array_equal(affine.offset, other.offset))
     )
+
+
+def _within_reach(domain: Box | Ball, reach: float) -> Box | Ball | None:
+    """A part of the domain that holds all its points with |x| < reach; None if there are none."""
+    if reach == math.inf:
+        return domain
+    box = domain.bounding_box()
+    lower, upper = np.maximum(box.lower, -reach), np.minimum(box.upper, reach)
+    if (lower >= upper).any():
+        return None
+    if isinstance(domain, Box):
+        inside = bool((lower == -reach).all() and (upper == reach).all())
+    else:
+        inside = float(np.linalg.norm(domain.center)) + reach <= domain.radius
+    if inside:
+        return Ball(np.zeros(domain.dim), reach)
+    return Box(lower, upper) if isinstance(domain, Box) else domain
 
 
 def _check_whole_space(call: str, target: Target, affine: AffineMap, everywhere: bool) -> None:

@@ -25,7 +25,7 @@ def certify(problem: Problem, centers: Array, radius: float, values: str, *, sto
     each ball that lies in the domain.
 
     values : "center" takes f at the point of the domain nearest to the centre, as the paper does; "chebyshev" takes
-        the middle of an enclosure of f where that has the smaller bound.
+        the middle of an enclosure of f wherever f at the centre is not certified to be within eps.
     stop : give up after the first cells whose bound exceeds eps (what follows keeps bound inf).
 
     Enclosures of f, intersected: f(c) +- modulus(r); the target's own enclosure on the bounding box, then on small
@@ -59,8 +59,9 @@ def _certify(problem: Problem, centers: Array, radius: float, values: str) -> tu
         low[open_cells] = np.fmax(low[open_cells], tighter[0])
         high[open_cells] = np.fmin(high[open_cells], tighter[1])
         _refute(problem, points[open_cells], at_center[open_cells], low[open_cells], high[open_cells])
-        middle = at_center if values == "center" else low + (high - low) / 2
-        reached = np.linalg.norm(np.maximum(high - middle, middle - low), axis=1)
+        with np.errstate(invalid="ignore"):  # bounds may be infinite; then nothing is reached
+            middle = at_center if values == "center" else low + (high - low) / 2
+            reached = np.linalg.norm(np.maximum(high - middle, middle - low), axis=1)
         better = reached < bounds
         chosen[better], bounds[better] = middle[better], reached[better]
     return chosen, bounds

@@ -102,7 +102,7 @@ def adaptive(
         if trees[i].grow(limit):
             best, limit = trees[i], trees[i].count - 1
     if best is None:
-        raise problem.too_many(f"{roughly} cells, judged from {_PATHS} points, and certainly more than allowed")
+        raise problem.too_many(f"{roughly} cells, judged from {_PATHS} points, and outgrew the limit")
     return problem.finish(name, *best.cells())
 
 
@@ -130,11 +130,12 @@ class _Tree:
         total = level = 0
         with np.errstate(over="ignore"):
             while len(points) and self.problem.resolves(math.ldexp(self.radius, -level)):
-                index = np.minimum(np.floor(points * 2.0**level).astype(np.int64), self.per_axis * 2**level - 1)
+                index = np.clip(np.floor(points * 2.0**level).astype(np.int64), 0, self.per_axis * 2**level - 1)
                 cubes, place = np.unique(index, axis=0, return_inverse=True)
+                place = place.ravel()
                 needed, accepted, _ = self._settle(cubes, level)
                 total += np.exp2(np.float64(n * level)) * int(accepted[place].sum())
-                points = points[(needed & ~accepted)[place.ravel()]]
+                points = points[(needed & ~accepted)[place]]
                 level += 1
             total += np.exp2(np.float64(n * level)) * len(points)
             return float(total / _PATHS * _volume(region) / self.side**n)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from approx import _checks
 from approx.affine import AffineMap
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
@@ -24,7 +25,8 @@ from constructions.covers.lattice import Lattice
 __all__ = ["uniform"]
 
 Array = NDArray[np.float64]
-_SLACK = 1.5  # the count predicted from volumes may be off by this much
+_SLACK = 1.5  # the count predicted from volumes may be off by this factor
+_SLACK_IF_PRUNED = 8.0  # and by this one where cells may be left out
 _ENLARGE = 1.5
 _HALVINGS = 6
 
@@ -79,6 +81,9 @@ def uniform(
         return problem.empty(name)
     radius = min(problem.target.radius_for(problem.eps), 2 * problem.region.diameter)
     best = _layout(problem, radius, "center")
+    if best is None:
+        received = f"target {target.name!r} with a modulus that exceeds eps = {eps:g} below the radius {radius:.3g}"
+        raise ValueError(_checks.message(problem.call, received, "a non-decreasing modulus", "Correct the modulus."))
     if values == "chebyshev":
         best = _enlarge(problem, best)
     return problem.finish(
@@ -113,7 +118,8 @@ def _layout(problem: Problem, radius: float, values: str) -> _Layout | None:
     region, rho = problem.region, radius / (1 + problem.overlap)
     n = region.dim
     predicted = _predicted(region, rho)
-    if predicted > (problem.max_cells if n == 1 else _SLACK * problem.max_cells + 100):
+    slack = _SLACK_IF_PRUNED if problem.everywhere else _SLACK
+    if predicted > slack * problem.max_cells + 100:
         about = "more than 1e+308" if predicted == math.inf else f"about {predicted:.6g}"
         raise problem.too_many(f"{about} cells of radius {radius:.3g}")
     problem.require_resolution(radius)

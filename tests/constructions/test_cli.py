@@ -13,6 +13,7 @@ import pytest
 
 import constructions
 from approx import storage, targets
+from approx.covers import Cover
 from constructions.cli import main
 
 QUICK = ["--samples", "2000"]
@@ -242,11 +243,11 @@ def test_out_and_plot_must_differ(run, tmp_path):
 
 
 def test_an_error_above_eps_gives_status_1(run, monkeypatch):
-    built = constructions.build(targets.gaussian(), 0.3, samples=2000)
-    monkeypatch.setattr(constructions, "build", lambda *_, **__: built)
-    half = built.report.lower / 2
-    status, out, _ = run("build", "gaussian", "--eps", half)
-    assert status == 1 and "exceeds eps" in out
+    coarse = Cover([[0.0, 0.0]], [[0.0]], targets.gaussian().affine, radii=[0.1])
+    real = constructions.build
+    monkeypatch.setattr(constructions, "build", lambda *args, **options: real(*args, **options | {"cover": coarse}))
+    status, out, err = run("build", "gaussian", "--eps", 0.3, *QUICK)
+    assert (status, out) == (1, "") and "an error of at most eps = 0.3" in err and err.count("\n") == 1
 
 
 def test_an_interrupt_gives_130(run, monkeypatch):

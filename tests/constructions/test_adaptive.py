@@ -1,0 +1,279 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from approx import targets
+from approx.affine import AffineMap
+from approx.domains import Ball, Box, WholeSpace
+from approx.targets import Target
+from constructions.covers import TooManyCells, adaptive, auto, make, uniform
+
+
+def hill(dim, **fields):
+    """exp(-|x|^2) with exact enclosures, written out here so that the tests do not lean on the gallery."""
+
+    def enclose(low, high):
+        near = np.maximum(np.maximum(low, -high), 0.0)
+        far = np.maximum(np.abs(low), np.abs(high))
+        return np.exp(-(far**2).sum(axis=1))[:, None] - 1e-15, np.exp(-(near**2).sum(axis=1))[:, None] + 1e-15
+
+    slope = math.sqrt(2 / math.e)
+    known = {
+        "affine": AffineMap.constant([0.0], dim),
+        "residual_lipschitz": slope,
+        "tail": lambda r: math.exp(-min(r * r, 700.0)),
+        "enclosure": enclose,
+        "lipschitz": slope,
+    }
+    return Target(
+        fn=lambda x: np.exp(-(x**2).sum(axis=1)),
+        dim_in=dim,
+        domain=Box.cube(dim, 3.0),
+        name="hill",
+        **{**known, **fields},
+    )
+
+
+def spike(width=0.05, enclosed=True):
+    """width^2 / (width^2 + |x|^2) on the plane: flat but for one place."""
+
+    def profile(s):
+        return width**2 / (width**2 + s)
+
+    def enclose(low, high):
+        near = np.maximum(np.maximum(low, -high), 0.0)
+        far = np.maximum(np.abs(low), np.abs(high))
+        return profile((far**2).sum(axis=1))[:, None] - 1e-15, profile((near**2).sum(axis=1))[:, None] + 1e-15
+
+    return Target(
+        fn=lambda x: profile((x**2).sum(axis=1)),
+        dim_in=2,
+        domain=Box.cube(2, 1.0),
+        # max |2 w^2 r / (w^2 + r^2)^2|, taken at r = w / sqrt(3)
+        lipschitz=9 / (8 * math.sqrt(3)) / width,
+        enclosure=enclose if enclosed else None,
+        name="spike",
+    )
+
+
+def swirling(domain):
+    """Vector valued, without enclosure."""
+    return Target(
+        fn=lambda x: np.stack([np.sin(2 * x[:, 0] + x[:, 1]), np.cos(2 * x[:, 0] - x[:, 1])], axis=1),
+        dim_in=2,
+        dim_out=2,
+        domain=domain,
+        lipschitz=math.sqrt(8),
+        name="waves",
+    )
+
+
+def flat(dim, value=0.0, out=1):
+    return AffineMap.constant(np.full(out, value), dim)
+
+
+def assert_good(cover, target, eps, points, *, captured):
+    error = float(np.linalg.norm(cover(points) - target(points), axis=1).max())
+    assert error <= cover.error_bound * (1 + 1e-12) + 1e-12
+    assert cover.error_bound <= eps * (1 + 1e-12)
+    if captured:
+        assert (cover.find(points) >= 0).all()
+    assert (np.diff(cover.radii) <= 0).all()  # large to small
+    halvings = np.log2(cover.radii / cover.radii.max(initial=1e-300))
+    assert (halvings == np.round(halvings)).all()  # r0 2^-k exactly
+    assert (np.ldexp(cover.radii.max(initial=0), halvings.astype(int)) == cover.radii).all()
+
+
+@pytest.mark.parametrize("values", ["center", "chebyshev"])
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_compact_box_every_point_captured(dim, values):
+    f = hill(dim)
+    cover = adaptive(f, 0.2, f.domain, everywhere=False, affine=flat(dim), values=values)
+    assert_good(cover, f, 0.2, np.concatenate([f.domain.sample(20_000), f.domain.grid(21)]), captured=True)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_whole_space_also_beyond_the_covered_ball(dim):
+    f = hill(dim)
+    cover = adaptive(f, 0.1, WholeSpace(dim), everywhere=True, affine=f.affine)
+    edge, outward = cover.boundary_points(20_000)
+    points = np.concatenate([WholeSpace(dim).sample(30_000, scale=3.0), edge - 1e-9 * outward])
+    assert_good(cover, f, 0.1, points, captured=False)
+
+
+@pytest.mark.parametrize("domain", [Box([-1.0, 0.0], [2.0, 0.5]), Ball([0.5, -0.25], 1.3)])
+def test_vector_values_without_enclosure(domain):
+    f = swirling(domain)
+    cover = adaptive(f, 0.3, domain, everywhere=False, affine=flat(2, out=2))
+    assert_good(cover, f, 0.3, domain.sample(30_000), captured=True)
+
+
+def test_flat_parts_get_large_cells():
+    f = spike()
+    cover = adaptive(f, 0.05, f.domain, everywhere=False, affine=flat(2))
+    assert_good(cover, f, 0.05, f.domain.sample(30_000), captured=True)
+    even = uniform(f, 0.05, f.domain, everywhere=False, affine=flat(2))
+    assert len(cover) < len(even) / 10
+    assert cover.radii.max() > 8 * cover.radii.min()
+
+
+def test_samples_stand_in_for_a_missing_enclosure():
+    f = spike(enclosed=False)
+    cover = adaptive(f, 0.05, f.domain, everywhere=False, affine=flat(2))
+    assert_good(cover, f, 0.05, f.domain.sample(30_000), captured=True)
+    assert len(cover) < len(uniform(f, 0.05, f.domain, everywhere=False, affine=flat(2))) / 4
+
+
+def test_enclosure_alone_is_enough():
+    f = hill(2, lipschitz=None, residual_lipschitz=None)
+    cover = adaptive(f, 0.2, f.domain, everywhere=True, affine=f.affine)
+    assert_good(cover, f, 0.2, f.domain.sample(20_000), captured=False)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_no_later_ball_holds_an_earlier_centre(dim):
+    f = hill(dim)
+    cover = adaptive(f, 0.15, f.domain, everywhere=True, affine=f.affine)
+    assert len(cover) > 3
+    for i in range(len(cover)):
+        later = np.linalg.norm(cover.centers[i + 1 :] - cover.centers[i], axis=1) < cover.radii[i + 1 :]
+        assert not later.any()
+
+
+def test_equal_neighbours_hold_each_others_centres_from_dimension_4_on():
+    f = hill(4)
+    cover = adaptive(f, 0.35, f.domain, everywhere=True, affine=f.affine)
+    last = len(cover) - 1
+    assert (np.linalg.norm(cover.centers[:last] - cover.centers[last], axis=1) < cover.radii[last]).any()
+
+
+def test_centres_are_dyadic_from_the_corner():
+    f = hill(2)
+    cover = adaptive(f, 0.1, f.domain, everywhere=False, affine=flat(2))
+    # Cells of radius r have the side sqrt(2) r; the largest side is 6 / (j 2^k) with j odd.
+    sides = cover.radii * math.sqrt(2) / (1 + cover.overlap)
+    steps = (cover.centers + 3.0) / sides[:, None]
+    np.testing.assert_allclose(steps, np.floor(steps) + 0.5, atol=1e-6)
+    per_box = 6.0 / sides
+    np.testing.assert_allclose(per_box, np.round(per_box), atol=1e-6)
+
+
+def test_cubes_served_by_the_affine_map_are_left_out():
+    f = hill(2)
+    every = adaptive(f, 0.1, f.domain, everywhere=False, affine=f.affine)
+    some = adaptive(f, 0.1, f.domain, everywhere=True, affine=f.affine)
+    assert len(some) < len(every)
+    assert_good(some, f, 0.1, f.domain.sample(30_000), captured=False)
+
+
+def test_long_thin_box():
+    box = Box([0.0, 5.0], [100.0, 5.1])
+    f = Target(fn=lambda x: np.sin(x[:, 0]), dim_in=2, domain=box, lipschitz=1.0, name="ribbon")
+    cover = adaptive(f, 0.3, box, everywhere=False, affine=flat(2))
+    assert_good(cover, f, 0.3, box.sample(20_000), captured=True)
+    assert len(cover) < 600  # 100 / 0.6 cells at best
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    corner=st.lists(st.floats(-2, 2), min_size=3, max_size=3),
+    widths=st.lists(st.floats(0.05, 2.0), min_size=3, max_size=3),
+    dim=st.integers(1, 3),
+    ball=st.booleans(),
+    eps=st.floats(0.1, 0.5),
+    everywhere=st.booleans(),
+    values=st.sampled_from(["center", "chebyshev"]),
+)
+def test_any_domain(corner, widths, dim, ball, eps, everywhere, values):
+    corner, widths = np.array(corner[:dim]), np.array(widths[:dim])
+    domain = Ball(corner, widths[0]) if ball else Box(corner, corner + widths)
+    f = hill(dim)
+    cover = adaptive(f, eps, domain, everywhere=everywhere, affine=f.affine, values=values)
+    assert_good(cover, f, eps, domain.sample(2000), captured=not everywhere)
+
+
+def test_same_input_same_bits():
+    f = spike()
+    first, second = (adaptive(f, 0.05, f.domain, everywhere=False, affine=flat(2)) for _ in range(2))
+    assert first.centers.tobytes() == second.centers.tobytes()
+    assert first.values.tobytes() == second.values.tobytes()
+
+
+@pytest.mark.parametrize("eps", [1e-6, 1e-12, 1e-200])
+@pytest.mark.parametrize("dim", [1, 2, 3, 10])
+def test_refusal_before_any_work(dim, eps):
+    f = hill(dim)
+    text = r"adaptive cover: .*takes (roughly|more than) .* cells.*max_cells = 1000.*larger eps.*max_layers"
+    with pytest.raises(TooManyCells, match=text):
+        adaptive(f, eps, f.domain, everywhere=True, affine=f.affine, max_cells=1000)
+
+
+def test_limit_is_kept_exactly():
+    f = hill(2)
+    cells = len(adaptive(f, 0.1, f.domain, everywhere=True, affine=f.affine))
+    assert len(adaptive(f, 0.1, f.domain, everywhere=True, affine=f.affine, max_cells=cells)) == cells
+    with pytest.raises(TooManyCells, match=rf"outgrew the limit; required at most max_cells = {cells // 2}"):
+        adaptive(f, 0.1, f.domain, everywhere=True, affine=f.affine, max_cells=cells // 2)
+
+
+def test_a_jump_is_refused_when_cells_get_too_small():
+    f = Target(
+        fn=lambda x: (x[:, 0] > 0.3).astype(float),
+        dim_in=1,
+        domain=Box([0.0], [1.0]),
+        enclosure=lambda low, high: ((low > 0.3).astype(float), (high > 0.3).astype(float)),
+        name="jump",
+    )
+    with pytest.raises(ValueError, match=r"cells that float64 resolves"):
+        adaptive(f, 0.1, f.domain, everywhere=False, affine=flat(1))
+
+
+def test_dimension_and_knowledge_are_checked():
+    f = hill(15)
+    with pytest.raises(ValueError, match=r"received a target of R\^15; required dimension <= 14"):
+        adaptive(f, 0.1, f.domain, everywhere=True, affine=f.affine)
+    g = Target(fn=lambda x: x[:, 0], dim_in=1, domain=Box([0.0], [1.0]), name="bare")
+    with pytest.raises(ValueError, match=r"target 'bare' with neither modulus nor enclosure"):
+        adaptive(g, 0.1, g.domain, everywhere=False, affine=flat(1))
+
+
+def test_a_false_enclosure_is_refuted_by_name():
+    f = hill(2, enclosure=lambda low, high: (np.full((len(low), 1), 2.0), np.full((len(low), 1), 2.1)))
+    with pytest.raises(ValueError, match=r"outside the bounds .* that target 'hill' claims"):
+        adaptive(f, 0.05, f.domain, everywhere=False, affine=flat(2))
+
+
+def test_auto_takes_the_smaller_cover_and_says_which():
+    options = {"everywhere": False, "affine": flat(2)}
+    f = spike()
+    even = uniform(f, 0.05, f.domain, **options)
+    cover = auto(f, 0.05, f.domain, **options)
+    assert len(cover) < len(even)
+    assert cover.strategy.startswith("adaptive")
+    assert f"uniform has {len(even):,} cells" in cover.strategy
+
+    g = Target(fn=lambda x: x.sum(axis=1), dim_in=2, domain=Box.cube(2, 1.0), lipschitz=math.sqrt(2), name="slope")
+    cover = make("auto", g, 0.05, g.domain, **options)
+    assert len(cover) == len(uniform(g, 0.05, g.domain, **options))
+    assert cover.strategy == "uniform (auto: adaptive has no fewer cells)"
+
+
+def test_auto_refuses_when_both_do_and_serves_when_one_does():
+    f = spike()
+    options = {"everywhere": False, "affine": flat(2)}
+    cover = auto(f, 0.05, f.domain, max_cells=1000, **options)
+    assert cover.strategy == "adaptive (auto: uniform has too many cells)"
+    with pytest.raises(TooManyCells, match=r"max_cells = 10"):
+        auto(f, 0.05, f.domain, max_cells=10, **options)
+    g = hill(2, lipschitz=None, residual_lipschitz=None)
+    assert auto(g, 0.2, g.domain, everywhere=True, affine=g.affine).strategy == "adaptive"
+
+
+def test_terrain():
+    f = targets.terrain()
+    cover = adaptive(f, 200.0, f.domain, everywhere=False, affine=flat(2, 400.0))
+    assert_good(cover, f, 200.0, f.domain.sample(20_000), captured=True)
+    assert len(cover) < len(uniform(f, 200.0, f.domain, everywhere=False, affine=flat(2, 400.0))) / 3
