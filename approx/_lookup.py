@@ -75,7 +75,8 @@ class CellIndex:
 
 
 def _bin(x, origin, step, per_axis):
-    index = np.floor((x - origin) / step)
+    with np.errstate(over="ignore", invalid="ignore"):  # points at infinity, bins of no width
+        index = np.floor((x - origin) / step)
     return np.clip(np.nan_to_num(index, nan=0.0), 0, per_axis - 1).astype(np.int64)
 
 

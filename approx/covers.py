@@ -20,6 +20,7 @@ from approx.domains import Ball
 __all__ = ["Cover"]
 
 Array = NDArray[np.float64]
+_SMALLEST = 1e-150  # radius of a cell, and the reciprocal of the largest
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +37,8 @@ class Cover:
     overlap : relative amount by which every cell may shrink or shift, in units of its own radius, and the
         cells still cover the region they are for
 
-    Raises ValueError for empty dimensions, shapes that do not agree, non-finite entries, radii <= 0 or
-    singular matrices. A cover without cells (N = 0) is valid: it is its affine map.
+    Raises ValueError for empty dimensions, shapes that do not agree, non-finite entries, radii <= 0 (or
+    beyond 1e-150 and 1e150) or singular matrices. A cover without cells (N = 0) is valid: it is its affine map.
 
     >>> cover = Cover([[0.0], [1.0]], [[5.0], [7.0]], AffineMap.constant([0.0], 1), radii=[1.0, 1.0])
     >>> cover([[0.5], [1.5], [3.0]]).ravel()
@@ -68,11 +69,12 @@ class Cover:
         radii = shapes = None
         if self.radii is not None:
             radii = _checks.finite_array(call, "radii", self.radii, (cells,))
-            if not (radii > 0).all():
-                i = int(np.argmin(radii))
-                raise ValueError(
-                    _checks.message(call, f"radii[{i}] = {radii[i]}", "radii > 0", "Remove or enlarge that cell.")
-                )
+            outside = (radii < _SMALLEST) | (radii > 1 / _SMALLEST)
+            if outside.any():
+                i = int(np.argmax(outside))
+                required = f"{_SMALLEST:g} <= radius <= {1 / _SMALLEST:g}, so that its square is a number"
+                action = "Remove or resize that cell."
+                raise ValueError(_checks.message(call, f"radii[{i}] = {radii[i]}", required, action))
         else:
             shapes = _checks.finite_array(call, "shapes", self.shapes, (cells, n, n))
             singular = np.linalg.svd(shapes, compute_uv=False)

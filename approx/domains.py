@@ -58,8 +58,10 @@ class Box:
     upper: Array
 
     def __init__(self, lower: ArrayLike, upper: ArrayLike):
-        low = _checks.finite_array("Box", "lower", np.atleast_1d(_checks.real_array("Box", "lower", lower)), (None,))
-        high = _checks.finite_array("Box", "upper", np.atleast_1d(_checks.real_array("Box", "upper", upper)), (low.shape[0],))
+        low = np.atleast_1d(_checks.real_array("Box", "lower", lower))
+        high = np.atleast_1d(_checks.real_array("Box", "upper", upper))
+        low = _checks.finite_array("Box", "lower", low, (None,))
+        high = _checks.finite_array("Box", "upper", high, low.shape)
         if low.size == 0 or not (low < high).all():
             raise ValueError(
                 _checks.message(

@@ -202,7 +202,7 @@ class Builder:
         obstacle = self.refuse(target.dim_in, target.dim_out)
         if obstacle:
             raise ValueError(obstacle)
-        if target.lipschitz_source == "claimed":
+        if target.lipschitz is not None and target.lipschitz_source == "claimed":
             check_lipschitz(target, seed=seed)
         if not domain.compact:
             check_tail(target)
@@ -213,15 +213,8 @@ class Builder:
             made = self.assemble(cells, tolerance=eps * coding, maps=maps, dtype=dtype)
             if made.network.hidden_layers > max_layers:
                 raise ValueError(_too_many(call, made.network.hidden_layers, max_layers))
-            if not (domain.compact or made.affine_exact):
-                raise ValueError(
-                    _checks.message(
-                        call,
-                        "a cover whose affine part is not reproduced exactly",
-                        "balls, or a constant affine part, for a claim on all of R^n",
-                        "Use a cover of balls or a compact domain.",
-                    )
-                )
+            if not domain.compact:
+                _check_slope(call, made, target)
             built = Construction(
                 network=made.network.to(device),
                 cover=made.cover,
@@ -242,7 +235,8 @@ class Builder:
             if report.lower <= eps:
                 return built
             # An estimated constant may be too small; measuring is how we find out, enlarging it how we go on.
-            if target.lipschitz_source != "estimated" or isinstance(cover, Cover) or attempt == _RETRIES - 1:
+            helpless = target.lipschitz is None or target.lipschitz_source != "estimated" or isinstance(cover, Cover)
+            if helpless or attempt == _RETRIES - 1:
                 break
             target = replace(target, lipschitz=1.5 * target.lipschitz, residual_lipschitz=None)
         raise ToleranceMissed(
@@ -319,6 +313,28 @@ class Builder:
             values=values,
             overlap=_BUDGET[dtype][2],
             max_cells=few,
+        )
+
+
+def _check_slope(call: str, made: Assembly, target: Target) -> None:
+    """On R^n any other slope than that of the target's affine part leaves an unbounded error."""
+    if not made.affine_exact:
+        raise ValueError(
+            _checks.message(
+                call,
+                "a cover whose affine part is not reproduced exactly",
+                "balls and a slope that the dtype holds, or a constant affine part, for a claim on all of R^n",
+                "Use a cover of balls and dtype=torch.float64, or a compact domain.",
+            )
+        )
+    if not np.array_equal(made.cover.affine.matrix, target.affine.matrix):
+        raise ValueError(
+            _checks.message(
+                call,
+                f"a cover with slope {_checks.show(made.cover.affine.matrix.tolist())} outside its cells",
+                f"that of the target's affine part, {_checks.show(target.affine.matrix.tolist())}, on all of R^n",
+                "Make the cover with affine=target.affine, or pass a compact domain.",
+            )
         )
 
 

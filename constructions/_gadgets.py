@@ -31,8 +31,10 @@ __all__ = [
     "Gauge",
     "Rounding",
     "block",
+    "check_arguments",
     "code_values",
     "conditioned_gauge",
+    "exact_in",
     "pad",
     "paper_gauge",
     "transfer",
@@ -43,6 +45,23 @@ DIGITS = {torch.float64: 53, torch.float32: 24}
 CODE_BITS = {torch.float64: 24, torch.float32: 11}  # codes and paddings share a coordinate exactly
 PADDING_BITS = {torch.float64: 26, torch.float32: 10}
 _HEIGHT = 0.5
+
+
+def check_arguments(call: str, cover: Cover, tolerance: float | None, maps: str, dtype: torch.dtype) -> None:
+    """What every `assemble` requires of its arguments. Raises TypeError or ValueError."""
+    if not isinstance(cover, Cover):
+        raise TypeError(_checks.message(call, f"cover {_checks.show(cover)}", "a Cover", "Make one with approx.Cover."))
+    if tolerance is not None:
+        _checks.positive(call, "tolerance", tolerance)
+    _checks.one_of(call, "maps", maps, ("conditioned", "paper"))
+    if dtype not in DIGITS:
+        raise ValueError(_checks.message(call, f"dtype {dtype}", "torch.float64 or torch.float32", "Pick one."))
+
+
+def exact_in(array: Array, dtype: torch.dtype) -> bool:
+    """Whether every entry survives the conversion to `dtype`."""
+    values = torch.tensor(array)
+    return torch.equal(values.to(dtype).to(values.dtype), values)
 
 
 @dataclass(frozen=True)
@@ -79,7 +98,10 @@ class Gauge:
 
     @property
     def affine_exact(self) -> bool:
-        """The product of the x-blocks is exactly the identity, or nothing outside the cells reads x."""
+        """The product of the x-blocks is exactly the identity, or nothing outside the cells reads x.
+
+        The last layer must store the slope exactly too.
+        """
         return self.cover.affine.is_constant or (self.cover.is_balls and math.frexp(self.base)[0] == 0.5)
 
     def rounding(self, dtype: torch.dtype, width: int, magnitude: float = 0.0) -> Rounding:
@@ -201,7 +223,8 @@ def _snap(cover: Cover, base: float, dtype: torch.dtype, magnitude: float) -> Ar
 def block(weight: Array, bias: Array, dtype: torch.dtype, activation: StepReLU | None = None) -> Dense | Stack:
     """A `Dense` or `Stack` block from float64 arrays."""
     kind = Dense if weight.ndim == 2 else Stack
-    return kind(torch.as_tensor(weight).to(dtype), torch.as_tensor(bias).to(dtype), activation)
+    weight, bias = (torch.as_tensor(np.require(array, requirements="W")).to(dtype) for array in (weight, bias))
+    return kind(weight, bias, activation)
 
 
 def code_values(

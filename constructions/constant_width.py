@@ -27,12 +27,19 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from approx import _checks
 from approx.activations import StepReLU
 from approx.covers import Cover
 from approx.networks import RadialNetwork
 from constructions._construction import Assembly, Builder
-from constructions._gadgets import block, code_values, conditioned_gauge, paper_gauge, transfer
+from constructions._gadgets import (
+    block,
+    check_arguments,
+    code_values,
+    conditioned_gauge,
+    exact_in,
+    paper_gauge,
+    transfer,
+)
 
 __all__ = ["BUILDER", "assemble", "build"]
 
@@ -50,13 +57,13 @@ def assemble(
     maps : "conditioned" or "paper"; the paper's maps need balls with radii < 1
     Raises ValueError when the dtype cannot resolve the cells or the values.
     """
-    _checks.one_of("constant_width.assemble", "maps", maps, ("conditioned", "paper"))
+    check_arguments("constant_width.assemble", cover, tolerance, maps, dtype)
     n, m, cells = cover.dim_in, cover.dim_out, len(cover)
     linear, base = cover.affine.matrix, cover.affine.offset  # L(x) = B x + b
     gauge = paper_gauge(cover) if maps == "paper" else conditioned_gauge(cover, dtype, adjust="padding")
     rounding = gauge.rounding(dtype, n + m + 1)
     if not cells:
-        return Assembly(RadialNetwork([block(linear, base, dtype)]), cover, rounding, affine_exact=True)
+        return Assembly(RadialNetwork([block(linear, base, dtype)]), cover, rounding, exact_in(linear, dtype))
     codes, scale = code_values(cover.values, base, tolerance, dtype, maps)
     h, eta = gauge.heights, gauge.paddings
     x, y, t = slice(0, n), slice(n, n + m), n + m
@@ -87,7 +94,7 @@ def assemble(
         block(out, base + scale * codes[-1], dtype),
     ]
     realised = replace(gauge.cover, values=base + scale * codes)
-    return Assembly(RadialNetwork(blocks), realised, rounding, gauge.affine_exact)
+    return Assembly(RadialNetwork(blocks), realised, rounding, gauge.affine_exact and exact_in(out[:, x], dtype))
 
 
 BUILDER = Builder(

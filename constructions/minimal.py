@@ -30,7 +30,7 @@ from approx.activations import StepReLU
 from approx.covers import Cover
 from approx.networks import RadialNetwork
 from constructions._construction import Assembly, Builder
-from constructions._gadgets import block, code_values, conditioned_gauge, pad, transfer
+from constructions._gadgets import block, check_arguments, code_values, conditioned_gauge, pad, transfer
 from constructions._routing import route
 
 __all__ = ["BUILDER", "assemble", "build"]
@@ -50,7 +50,7 @@ def assemble(
     Raises ValueError for max(n, m) = 1, for a cover without cells or with a cell that holds an earlier centre, and
     when the dtype cannot tell the moves apart.
     """
-    _checks.one_of("minimal.assemble", "maps", maps, ("conditioned", "paper"))
+    check_arguments("minimal.assemble", cover, tolerance, maps, dtype)
     n, m, cells = cover.dim_in, cover.dim_out, len(cover)
     wide = max(n, m)
     obstacle = _refuse(n, m)

@@ -29,7 +29,7 @@ from approx.activations import StepReLU
 from approx.covers import Cover
 from approx.networks import RadialNetwork
 from constructions._construction import Assembly, Builder
-from constructions._gadgets import block, code_values, conditioned_gauge, pad, paper_gauge, transfer
+from constructions._gadgets import block, check_arguments, code_values, conditioned_gauge, pad, paper_gauge, transfer
 
 __all__ = ["BUILDER", "assemble", "build"]
 
@@ -47,7 +47,7 @@ def assemble(
     maps : "conditioned" or "paper"; the paper's maps need balls with radii < 1
     Raises ValueError for a cover without cells, or when the dtype cannot resolve the cells or the values.
     """
-    _checks.one_of("narrow.assemble", "maps", maps, ("conditioned", "paper"))
+    check_arguments("narrow.assemble", cover, tolerance, maps, dtype)
     n, m, cells = cover.dim_in, cover.dim_out, len(cover)
     if not cells:
         raise ValueError(

@@ -23,12 +23,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from approx import _checks
 from approx.activations import StepReLU
 from approx.covers import Cover
 from approx.networks import Growing, RadialNetwork
 from constructions._construction import Assembly, Builder
-from constructions._gadgets import block, conditioned_gauge, paper_gauge, transfer
+from constructions._gadgets import block, check_arguments, conditioned_gauge, exact_in, paper_gauge, transfer
 
 __all__ = ["BUILDER", "assemble", "build"]
 
@@ -46,13 +45,13 @@ def assemble(
     maps : "conditioned" or "paper"; the paper's maps need balls with radii < 1
     Raises ValueError when the dtype cannot resolve the cells.
     """
-    _checks.one_of("widening.assemble", "maps", maps, ("conditioned", "paper"))
+    check_arguments("widening.assemble", cover, tolerance, maps, dtype)
     n, m, cells = cover.dim_in, cover.dim_out, len(cover)
     gauge = paper_gauge(cover) if maps == "paper" else conditioned_gauge(cover, dtype, adjust="height")
     rounding = gauge.rounding(dtype, n + cells)
     linear, base = cover.affine.matrix, cover.affine.offset  # L(x) = B x + b
     if not cells:
-        return Assembly(RadialNetwork([block(linear, base, dtype)]), cover, rounding, affine_exact=True)
+        return Assembly(RadialNetwork([block(linear, base, dtype)]), cover, rounding, exact_in(linear, dtype))
     h = gauge.heights
     k = 1 / h if maps == "paper" else np.full(cells, 2.0)
 
@@ -77,7 +76,7 @@ def assemble(
     if cells > 1:
         blocks.append(Growing(torch.as_tensor(weight).to(dtype), torch.as_tensor(bias).to(dtype), StepReLU()))
     blocks.append(block(out, out_bias, dtype))
-    return Assembly(RadialNetwork(blocks), gauge.cover, rounding, gauge.affine_exact)
+    return Assembly(RadialNetwork(blocks), gauge.cover, rounding, gauge.affine_exact and exact_in(out[:, :n], dtype))
 
 
 BUILDER = Builder(

@@ -68,7 +68,7 @@ def adaptive(
     >>> from approx import targets
     >>> f = targets.gaussian(dim=2)
     >>> adaptive(f, 0.1, f.domain, everywhere=True, affine=f.affine)
-    Cover(272 balls in R^2, values in R^1, strategy='adaptive')
+    Cover(256 balls in R^2, values in R^1, strategy='adaptive')
     """
     call = "adaptive cover"
     problem = Problem.parse(

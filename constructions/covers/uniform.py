@@ -46,9 +46,11 @@ def uniform(
 
     r = target.radius_for(eps), the largest with modulus(r) <= eps; the lattice has the covering radius r/(1 + overlap),
     and the cells are its points within that of the domain. On an interval: the least number of equal intervals.
-    On all of R^n the ball |x| <= R is covered, R the smallest radius with tail(R) <= eps.
+    On all of R^n the ball |x| <= R is covered, R the smallest radius with tail(R) <= eps; every cell is certified
+    beyond that ball too.
 
-    everywhere : the builder uses `affine` outside the cells; then cells on which that is within eps of f are left out
+    everywhere : the builder uses `affine` outside the cells; then cells on which that is within eps of f are left out,
+        and a domain larger than the ball |x| <= R is covered only as far as that ball
     values : "center" gives a cell f at its centre (or at the point of the domain nearest to it), as in the paper.
         "chebyshev" gives it the middle of an enclosure of f, and r becomes the largest radius found for which every
         cell keeps its certified bound: up to twice the paper's radius, but only where the modulus is loose or the
@@ -63,7 +65,7 @@ def uniform(
     >>> from approx import targets
     >>> f = targets.gaussian(dim=2)
     >>> uniform(f, 0.1, f.domain, everywhere=True, affine=f.affine)
-    Cover(253 balls in R^2, values in R^1, strategy='uniform')
+    Cover(241 balls in R^2, values in R^1, strategy='uniform')
     """
     problem = Problem.parse(
         "uniform cover",

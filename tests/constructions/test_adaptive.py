@@ -10,6 +10,8 @@ from approx.affine import AffineMap
 from approx.domains import Ball, Box, WholeSpace
 from approx.targets import Target
 from constructions.covers import TooManyCells, adaptive, auto, make, uniform
+from constructions.covers._problem import Problem
+from constructions.covers._values import certify, fill, small_boxes
 
 
 def hill(dim, **fields):
@@ -277,3 +279,96 @@ def test_terrain():
     cover = adaptive(f, 200.0, f.domain, everywhere=False, affine=flat(2, 400.0))
     assert_good(cover, f, 200.0, f.domain.sample(20_000), captured=True)
     assert len(cover) < len(uniform(f, 200.0, f.domain, everywhere=False, affine=flat(2, 400.0))) / 3
+
+
+def problem_for(f, eps, **changes):
+    options = {"everywhere": False, "affine": flat(f.dim_in, out=f.dim_out), "values": "chebyshev"}
+    return Problem.parse("test", f, eps, f.domain, **{**options, "overlap": 1e-6, "max_cells": 1000, **changes})
+
+
+def test_small_boxes_miss_no_part_of_the_ball():
+    f = Target(**{**vars(spike()), "lipschitz": None, "modulus": None})
+    rng = np.random.default_rng(0)
+    # The spike lies somewhere in the ball of radius 0.4, so f varies by about 1 there wherever it is.
+    turn, length = rng.uniform(0, 2 * math.pi, 300), 0.38 * np.sqrt(rng.random(300))
+    centers = length[:, None] * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    values, bounds = certify(problem_for(f, 0.35), centers, 0.4, "chebyshev")
+    assert (bounds >= np.abs(1 - values[:, 0])).all()
+    assert (bounds > 0.4).all()
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_samples_of_a_cell_are_trusted_only_as_far_as_the_modulus_allows(dim):
+    unit, distance = fill(dim)
+    ball = Ball(np.zeros(dim), 1.0)
+    points = ball.sample(20_000)
+
+    def hidden(x):  # zero at every sample, as large as its Lipschitz constant 1 allows in between
+        return np.min([np.linalg.norm(x - s, axis=1) for s in unit], axis=0)
+
+    largest = hidden(points).max()
+    assert 0.7 * distance < largest <= distance
+    f = Target(fn=hidden, dim_in=dim, domain=ball, lipschitz=1.0, name="hidden")
+    values, bounds = certify(problem_for(f, 0.99), np.zeros((1, dim)), 1.0, "chebyshev")
+    assert distance == pytest.approx(bounds[0])
+    assert np.abs(hidden(points) - values[0, 0]).max() <= bounds[0]
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 4, 5])
+def test_patterns_cover_the_unit_ball(dim):
+    points = Ball(np.zeros(dim), 1.0).sample(2000)
+    low, high = small_boxes(dim)
+    assert len(low) <= 128
+    assert ((points[:, None] >= low) & (points[:, None] <= high)).all(axis=2).any(axis=1).all()
+    if dim <= 3:
+        unit, distance = fill(dim)
+        assert len(unit) <= 128
+        assert np.linalg.norm(points[:, None] - unit, axis=2).min(axis=1).max() <= distance
+
+
+def test_cells_that_reach_beyond_the_covered_ball_are_certified_there_too():
+    # 1 - |x| as far as |x| = 1.1, then back to 0: past the reach 0.9 of eps = 0.1 it goes on falling.
+    radii, heights = [0.0, 0.9, 1.1, 1.2], [1.0, 0.1, -0.1, 0.0]
+
+    def enclose(low, high):
+        near = np.linalg.norm(np.maximum(np.maximum(low, -high), 0.0), axis=1)
+        far = np.linalg.norm(np.maximum(np.abs(low), np.abs(high)), axis=1)
+        ends = np.interp(near, radii, heights), np.interp(far, radii, heights)
+        bottom = np.where((near < 1.1) & (far > 1.1), -0.1, np.minimum(*ends))
+        return bottom[:, None] - 1e-15, np.maximum(*ends)[:, None] + 1e-15
+
+    f = Target(
+        fn=lambda x: np.interp(np.linalg.norm(x, axis=1), radii, heights),
+        dim_in=2,
+        domain=Box.cube(2, 2.0),
+        lipschitz=5.0,  # loose, so that enclosures decide
+        affine=flat(2),
+        tail=lambda r: float(np.interp(r, [0.0, 0.9, 1.1, 1.2], [1.0, 0.1, 0.1, 0.0])),
+        enclosure=enclose,
+        name="moat",
+    )
+    cover = adaptive(f, 0.1 + 1e-9, WholeSpace(2), everywhere=True, affine=f.affine)
+    edge, outward = cover.boundary_points(50_000)
+    assert_good(cover, f, 0.1 + 1e-9, edge - 1e-9 * outward, captured=False)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_enclosures_decide_what_the_affine_map_serves(sign):
+    known = hill(2)
+
+    def enclose(low, high):
+        bounds = known.enclosure(low, high)
+        return tuple(sorted((sign * bounds[0], sign * bounds[1]), key=lambda b: b.sum()))
+
+    f = Target(
+        fn=lambda x: sign * known.fn(x),
+        dim_in=2,
+        domain=known.domain,
+        lipschitz=known.lipschitz,
+        enclosure=enclose,
+        name="hill or pit",
+    )
+    for strategy in ("adaptive", "uniform"):
+        cover = make(strategy, f, 0.2, f.domain, everywhere=True, affine=flat(2, 0.05 * sign))
+        assert_good(cover, f, 0.2, f.domain.sample(20_000), captured=False)
+        assert np.linalg.norm(cover.centers, axis=1).max() < 2.5

@@ -162,10 +162,15 @@ def test_cells_served_by_the_affine_map_are_left_out():
 
 
 def test_pruning_uses_the_residual_when_no_tail_or_enclosure_helps():
-    # f = 0 for x < 0 and min(x, 1)/10 after, close to the constant 0 on half the interval.
-    f = Target(fn=lambda x: np.clip(x, 0, 1) / 10, dim_in=1, domain=Box([-5.0], [5.0]), lipschitz=0.1, name="ramp")
-    cover = uniform(f, 0.02, f.domain, everywhere=True, affine=flat(1))
-    assert cover.centers.min() > -0.5
+    # f = 0 for x < 0 and min(x, 1)/10 after, close to the constant 0 on half the box; not defined outside it.
+    domain = Box([-5.0, 0.0], [5.0, 1.0])
+
+    def ramp(x):
+        return np.where(domain.contains(x), np.clip(x[:, 0], 0, 1) / 10, np.nan)
+
+    f = Target(fn=ramp, dim_in=2, domain=domain, lipschitz=0.1, name="ramp")
+    cover = uniform(f, 0.02, domain, everywhere=True, affine=flat(2))
+    assert cover.centers[:, 0].min() > -0.5
     assert_good(cover, f, 0.02, f.domain.sample(5000), captured=False)
 
 

@@ -1,0 +1,126 @@
+"""The compiled kernels against plain loops, and the slices they run on."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from approx import _engine
+from approx._threads import for_slices
+
+
+@pytest.fixture
+def threads():
+    """Set the number of threads for one test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def step(v):
+    return np.zeros_like(v) if (v**2).sum() < 1 else v
+
+
+def plain_stack(x, weights, biases):
+    result = []
+    for v in x:
+        for weight, bias in zip(weights, biases, strict=True):
+            v = step(weight @ v + bias)
+        result.append(v)
+    return np.array(result)
+
+
+def plain_growing(x, weights, biases, readout, offset):
+    result = []
+    for v in x:
+        head = weights.shape[2]
+        for weight, bias in zip(weights, biases, strict=True):
+            v = step(np.concatenate([weight @ v[:head] + bias, v[head:]]))
+        result.append(readout @ v + offset)
+    return np.array(result)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("count", [0, 1, 64, 130])
+def test_dense_kernel(dtype, count):
+    rng = np.random.default_rng(0)
+    x, weight, bias = (rng.normal(size=s).astype(dtype) for s in ((count, 3), (5, 3), (5,)))
+    weight *= 0.5
+    for stepped in (False, True):
+        expected = np.array([step(weight @ v + bias) if stepped else weight @ v + bias for v in x]).reshape(count, 5)
+        values = _engine.dense(x, weight, bias, stepped)
+        assert values.dtype == dtype
+        np.testing.assert_allclose(values, expected, rtol=1e-12 if dtype == np.float64 else 1e-5, atol=1e-6)
+    # A transposed weight is not contiguous.
+    assert (_engine.dense(x, np.asfortranarray(weight), bias, True) == _engine.dense(x, weight, bias, True)).all()
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5])
+def test_stack_kernel(width):
+    rng = np.random.default_rng(width)
+    x, biases = rng.normal(size=(100, width)) * 2, rng.normal(size=(9, width)) * 0.6
+    weights = rng.normal(size=(9, width, width)) * 0.6
+    values, expected = _engine.stack(x, weights, biases), plain_stack(x, weights, biases)
+    np.testing.assert_allclose(values, expected, rtol=1e-11, atol=1e-12)
+    assert (_engine.stack(x, weights[:0], biases[:0]) == x).all()
+
+
+@pytest.mark.parametrize(("head", "extra"), [(1, 0), (2, 0), (2, 3), (4, 1)])
+def test_growing_kernel(head, extra):
+    rng = np.random.default_rng(head + 10 * extra)
+    layers, outputs = 7, 2
+    x = rng.normal(size=(100, head + extra)) * 1.5
+    weights, biases = rng.normal(size=(layers, head + 1, head)) * 0.4, rng.normal(size=(layers, head + 1)) * 0.2
+    readout, offset = rng.normal(size=(outputs, head + extra + layers)), rng.normal(size=outputs)
+    expected = plain_growing(x, weights, biases, readout, offset)
+    values = _engine.growing(x, weights, biases, readout, offset)
+    np.testing.assert_allclose(values, expected, rtol=1e-11, atol=1e-11)
+    none = _engine.growing(x, weights[:0], biases[:0], readout[:, : head + extra], offset)
+    np.testing.assert_allclose(none, x @ readout[:, : head + extra].T + offset, rtol=1e-12, atol=1e-12)
+
+
+def test_kernels_do_not_touch_their_input():
+    rng = np.random.default_rng(0)
+    x, weights, biases = rng.normal(size=(10, 2)), rng.normal(size=(3, 2, 2)), rng.normal(size=(3, 2))
+    kept = [array.copy() for array in (x, weights, biases)]
+    _engine.stack(x, weights, biases)
+    assert all((a == b).all() for a, b in zip(kept, (x, weights, biases), strict=True))
+
+
+def test_norms_decide_at_exactly_one():
+    # 0.6^2 + 0.8^2 rounds to 1; 3/5 and 4/5 in eighths are exact.
+    x = np.array([[1.0, 0.0], [0.0, -1.0], [0.75, 0.5], [np.nextafter(1, 0), 0.0], [-1.0, 5e-324]])
+    kept = [True, True, False, False, True]
+    identity = np.eye(2)
+    for values in (_engine.dense(x, identity, np.zeros(2), True), _engine.stack(x, identity[None], np.zeros((1, 2)))):
+        assert (values == np.where(np.array(kept)[:, None], x, 0.0)).all()
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 8])
+@pytest.mark.parametrize("total", [0, 1, 63, 64, 65, 4096, 4097, 10_000, 65_537])
+@pytest.mark.parametrize("align", [1, 64])
+def test_slices_cover_everything_once(threads, number, total, align):
+    threads(number)
+    visits, starts, lock = np.zeros(total, int), [], threading.Lock()
+
+    def work(start, stop):
+        assert 0 <= start < stop <= total
+        with lock:
+            visits[start:stop] += 1
+            starts.append(start)
+
+    for_slices(work, total, align)
+    assert (visits == 1).all() and all(start % align == 0 for start in starts)
+    assert (len(starts) > 1) == (number > 1 and total > 4096)
+
+
+def test_a_failing_slice_is_reported(threads):
+    threads(2)
+
+    def work(start, stop):
+        if start:
+            raise RuntimeError("slice failed")
+
+    with pytest.raises(RuntimeError, match="slice failed"):
+        for_slices(work, 10_000, 64)
