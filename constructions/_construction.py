@@ -137,6 +137,7 @@ class Builder:
     assemble : (cover, *, tolerance, maps, dtype) -> Assembly
     everywhere : it reproduces the cover's affine map outside all cells, so claims on R^n are possible
     coding : the least share of eps to spend on rounding values to a grid
+    strategy : the cover that "auto" stands for, from n
     refuse : (n, m) -> why there is no such network, or None
     layers : an estimate of the hidden layers from (n, m, cells), used to refuse before building
     """
@@ -148,6 +149,7 @@ class Builder:
     everywhere: bool
     layers: Callable[[int, int, int], int]
     coding: float = 0.0
+    strategy: Callable[[int], str] = lambda n: "auto"
     refuse: Callable[[int, int], str | None] = lambda n, m: None
 
     def build(
@@ -184,7 +186,6 @@ class Builder:
         eps.
         """
         call = f"{self.name}.build"
-        started = time.perf_counter()
         if not isinstance(target, Target):
             raise TypeError(
                 _checks.message(
@@ -206,46 +207,52 @@ class Builder:
             check_lipschitz(target, seed=seed)
         if not domain.compact:
             check_tail(target)
+        options = (domain, cover, values, maps, dtype, device, max_layers)
+        for attempt in range(_RETRIES):
+            try:
+                built = replace(self._once(target, eps, *options), reason=reason)
+                return built if not verify else _measured(built, samples, seed, progress)
+            except (ToleranceMissed, covers.BrokenClaim):
+                # An estimated constant may be too small; a finer cover follows from a larger one.
+                estimated = target.lipschitz is not None and target.lipschitz_source == "estimated"
+                if not estimated or isinstance(cover, Cover) or attempt == _RETRIES - 1:
+                    raise
+                target = replace(target, lipschitz=1.5 * target.lipschitz, residual_lipschitz=None)
+        raise AssertionError("the loop returns or raises")
+
+    def _once(self, target, eps, domain, cover, values, maps, dtype, device, max_layers) -> Construction:
+        """The network for the target as it is described, not yet measured."""
+        call = f"{self.name}.build"
+        started = time.perf_counter()
         coding, growth, _ = _BUDGET[dtype]
         coding = max(coding, self.coding)
-        for attempt in range(_RETRIES):
-            cells = self._cover(target, eps * (1 - coding - growth), domain, cover, values, dtype, max_layers)
-            made = self.assemble(cells, tolerance=eps * coding, maps=maps, dtype=dtype)
-            if made.network.hidden_layers > max_layers:
-                raise ValueError(_too_many(call, made.network.hidden_layers, max_layers))
-            if not domain.compact:
-                _check_slope(call, made, target)
-            built = Construction(
-                network=made.network.to(device),
-                cover=made.cover,
-                target=target,
-                eps=eps,
-                domain=domain,
-                builder=self.name,
-                theorem=self.theorem,
-                reason=reason,
-                rounding=made.rounding,
-                report=None,
-                seconds=time.perf_counter() - started,
+        cells = self._cover(target, eps * (1 - coding - growth), domain, cover, values, dtype, max_layers)
+        made = self.assemble(cells, tolerance=eps * coding, maps=maps, dtype=dtype)
+        if made.network.hidden_layers > max_layers:
+            received = f"a size of {made.network.hidden_layers:,} hidden layers"
+            required = f"at most max_layers = {max_layers:,}"
+            raise ValueError(_checks.message(call, received, required, "Raise max_layers or eps."))
+        if not (domain.compact or made.affine_exact):
+            raise ValueError(
+                _checks.message(
+                    call,
+                    "a cover whose affine part is not reproduced exactly",
+                    "balls and a slope that the dtype holds, or a constant affine part, for a claim on all of R^n",
+                    "Use a cover of balls and dtype=torch.float64, or a compact domain.",
+                )
             )
-            if not verify:
-                return built
-            report = sup_error(built, target, domain, samples=samples, seed=seed, progress=progress)
-            built = replace(built, report=report)
-            if report.lower <= eps:
-                return built
-            # An estimated constant may be too small; measuring is how we find out, enlarging it how we go on.
-            helpless = target.lipschitz is None or target.lipschitz_source != "estimated" or isinstance(cover, Cover)
-            if helpless or attempt == _RETRIES - 1:
-                break
-            target = replace(target, lipschitz=1.5 * target.lipschitz, residual_lipschitz=None)
-        raise ToleranceMissed(
-            _checks.message(
-                call,
-                f"a network with measured error {report.lower:.6g} at {report.argmax} on {domain}",
-                f"an error of at most eps = {eps:g}",
-                "Pass a larger Lipschitz constant or a finer cover; verify=False returns the network as it is.",
-            )
+        return Construction(
+            network=made.network.to(device),
+            cover=made.cover,
+            target=target,
+            eps=eps,
+            domain=domain,
+            builder=self.name,
+            theorem=self.theorem,
+            reason="",
+            rounding=made.rounding,
+            report=None,
+            seconds=time.perf_counter() - started,
         )
 
     def _domain(self, call: str, target: Target, domain: Any) -> Box | Ball | WholeSpace:
@@ -292,6 +299,8 @@ class Builder:
                     )
                 )
             return cover
+        if cover == "auto":
+            cover = self.strategy(target.dim_in)
         affine = target.affine if self.everywhere else None
         if affine is None:
             # No asymptote: the middle of the values seen keeps the coded values small.
@@ -327,7 +336,7 @@ def _check_slope(call: str, made: Assembly, target: Target) -> None:
                 "Use a cover of balls and dtype=torch.float64, or a compact domain.",
             )
         )
-    if not np.array_equal(made.cover.affine.matrix, target.affine.matrix):
+    if (made.cover.affine.matrix != target.affine.matrix).any():
         raise ValueError(
             _checks.message(
                 call,
@@ -338,7 +347,15 @@ def _check_slope(call: str, made: Assembly, target: Target) -> None:
         )
 
 
-def _too_many(call: str, layers: int, budget: int) -> str:
-    return _checks.message(
-        call, f"a size of {layers:,} hidden layers", f"at most max_layers = {budget:,}", "Raise max_layers or eps."
-    )
+def _measured(built: Construction, samples: int, seed: int, progress: bool) -> Construction:
+    report = sup_error(built, samples=samples, seed=seed, progress=progress)
+    if report.lower > built.eps:
+        raise ToleranceMissed(
+            _checks.message(
+                f"{built.builder}.build",
+                f"a network with measured error {report.lower:.6g} at {report.argmax} on {built.domain}",
+                f"an error of at most eps = {built.eps:g}",
+                "Pass a larger Lipschitz constant or a finer cover; verify=False returns the network as it is.",
+            )
+        )
+    return replace(built, report=report)

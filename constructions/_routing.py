@@ -13,7 +13,7 @@ With m < D the goals form a grid on a hyperplane across u, so they can be reache
 free coordinate, and a goal can be reached from above only before higher goals are taken: so the points first go to
 parking places on a line, in an order such that the second transport takes them to their goals from the lowest up.
 
-Moves per point: about 3 + log2(2 K) with K the number of grid steps across the goals; for m = D twice that, with K the
+Moves per point: about 4 + log2(2 K) with K the number of grid steps across the goals; for m = D twice that, with K the
 number of distinct values the first time.
 """
 

@@ -11,7 +11,7 @@ Notation. Layer k has the ball with centre q_k and matrix A_k: T_k(z) = A_k (z -
 affine map is T_k S_{k-1}. Coordinates are stored scaled by a common b.
 
 Every point of the domain must lie in a cell, and no later cell may hold an earlier centre (lattice covers up to n = 9
-and adaptive covers have that). Outside the cells the network's value means nothing.
+and adaptive covers up to n = 3 have that). Outside the cells the network's value means nothing.
 
 Departures from the paper: A_k may be any matrix in stage 1; the order of moves in stage 2 is ours.
 Cost: N layers in stage 1 and O(N log N) in stage 2, of D (D + 1) parameters each.
@@ -144,6 +144,7 @@ BUILDER = Builder(
     everywhere=False,
     layers=_layers,
     coding=2.0**-5,  # fewer different values, fewer moves
+    strategy=lambda n: "auto" if n <= 3 else "uniform",
     refuse=_refuse,
 )
 build = BUILDER.build

@@ -113,7 +113,8 @@ class _TailClaim:
         points, values, step = points[step >= 0], values[step >= 0], step[step >= 0]
         linear = self.target.affine(points)
         excess = _lengths(values - linear)
-        noise = 64 * np.finfo(float).eps * (_lengths(values) + _lengths(linear))
+        terms = self.target.affine.lipschitz * np.linalg.norm(points, axis=1)  # they may cancel in L(x)
+        noise = 64 * np.finfo(float).eps * (_lengths(values) + _lengths(linear) + terms)
         wrong = ~(excess <= self.bounds[step] * (1 + 1e-12) + noise)
         if wrong.any():
             i = int(wrong.argmax())

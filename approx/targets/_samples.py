@@ -43,7 +43,7 @@ class LipschitzInterpolant:
     def enclose(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """Bounds on boxes (k, n): both envelopes bounded through the nearest and farthest point of the box."""
         low = np.empty((len(lower), self.values.shape[1]))
-        high = np.empty_like(low)
+        high, size = np.empty_like(low), np.empty_like(low)
         step = max(1, _CHUNK // (len(self.points) * self.points.shape[1]))
         for start in range(0, len(lower), step):
             rows = slice(start, start + step)
@@ -54,7 +54,8 @@ class LipschitzInterpolant:
             for j, (value, slope) in enumerate(zip(self.values.T, self.slopes, strict=True)):
                 low[rows, j] = (value + slope * near).min(axis=1) + (value - slope * far).max(axis=1)
                 high[rows, j] = (value + slope * far).min(axis=1) + (value - slope * near).max(axis=1)
-        slack = 1e-13 * (1 + np.maximum(np.abs(low), np.abs(high)))
+                size[rows, j] = np.abs(value).max() + slope * far.max(axis=1)  # of the terms, which may cancel
+        slack = (self.points.shape[1] + 16) * np.finfo(np.float64).eps * size
         return 0.5 * low - slack, 0.5 * high + slack
 
 

@@ -114,7 +114,8 @@ def check_tail(target: Target, seed: int = 0) -> None:
         points = radius * directions
         values, limits = target(points), target.affine(points)
         gaps = np.linalg.norm(values - limits, axis=1)
-        rounding = 64 * np.finfo(float).eps * (1 + np.linalg.norm(values, axis=1) + np.linalg.norm(limits, axis=1))
+        sizes = np.linalg.norm(values, axis=1) + np.linalg.norm(limits, axis=1) + target.affine.lipschitz * radius
+        rounding = 64 * np.finfo(float).eps * (1 + sizes)
         excess = gaps - bound * (1 + 1e-9) - rounding
         if excess.max() > 0:
             at = int(excess.argmax())

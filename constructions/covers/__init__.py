@@ -16,11 +16,22 @@ from approx.domains import Ball, Box, WholeSpace
 from approx.targets import Target
 from constructions.covers._coverage import check_coverage
 from constructions.covers._problem import TooManyCells
+from constructions.covers._values import BrokenClaim
 from constructions.covers.adaptive import adaptive
 from constructions.covers.lattice import Lattice
 from constructions.covers.uniform import uniform
 
-__all__ = ["STRATEGIES", "Lattice", "TooManyCells", "adaptive", "auto", "check_coverage", "make", "uniform"]
+__all__ = [
+    "STRATEGIES",
+    "BrokenClaim",
+    "Lattice",
+    "TooManyCells",
+    "adaptive",
+    "auto",
+    "check_coverage",
+    "make",
+    "uniform",
+]
 
 
 def auto(

@@ -12,12 +12,16 @@ from approx.domains import Ball
 from constructions.covers._problem import Problem, meets
 from constructions.covers.lattice import Lattice
 
-__all__ = ["certify", "fill"]
+__all__ = ["BrokenClaim", "certify", "fill"]
 
 Array = NDArray[np.float64]
 _CHUNK = 2048
 _SAMPLES = 128  # at most this many points, or boxes, stand for one cell
 _PER_AXIS = 11  # boxes along an axis
+
+
+class BrokenClaim(ValueError):
+    """A value of f contradicts what the target says of it."""
 
 
 def certify(problem: Problem, centers: Array, radius: float, values: str, *, stop: bool = False) -> tuple[Array, Array]:
@@ -166,7 +170,7 @@ def _refute(problem: Problem, points: Array, values: Array, low: Array, high: Ar
     wrong = ((values < low - slack) | (values > high + slack)).any(axis=1)
     if wrong.any():
         i = int(np.argmax(wrong))
-        raise ValueError(
+        raise BrokenClaim(
             _checks.message(
                 problem.call,
                 f"f({points[i].tolist()}) = {values[i].tolist()} outside the bounds [{low[i].tolist()}, "

@@ -1,7 +1,7 @@
 """The lattice A_n*: the thinnest lattice cover of R^n by equal balls for n <= 5, and near the best known beyond.
 
 Source: Conway and Sloane, Sphere Packings, Lattices and Groups, chapter 4, section 6.6. A_1* is the interval cover,
-A_2* the hexagonal lattice, A_3* the body-centred cubic one. Thinner lattices are known for n = 6, 7 and 8, among others.
+A_2* the hexagonal lattice, A_3* the body-centred cubic one. Thinner lattices are known for n = 6, 7 and 8 at least.
 
 Standard scaling: the projections of e_1, ..., e_n in R^(n+1) along (1, ..., 1) are a basis, with Gram matrix
 I - J/(n+1), determinant 1/(n+1), minimal norm n/(n+1) and covering radius sqrt(n (n+2) / (12 (n+1))).

@@ -66,7 +66,11 @@ def test_extents_of_known_cells():
     assert cover.largest_radius_each == pytest.approx([4.0, 4.0])
     assert cover.reach == pytest.approx(9.0)
     balls = Cover([[3.0, 4.0]], [[0.0]], AffineMap.constant([0.0], 2), radii=[0.5])
-    assert (balls.reach, balls.half_extents.tolist(), balls.matrices.tolist()) == (5.5, [[0.5, 0.5]], [[[2, 0], [0, 2]]])
+    assert (balls.reach, balls.half_extents.tolist(), balls.matrices.tolist()) == (
+        5.5,
+        [[0.5, 0.5]],
+        [[[2, 0], [0, 2]]],
+    )
 
 
 @pytest.mark.parametrize("balls", [True, False])

@@ -76,7 +76,7 @@ def test_the_first_cell_is_found(seed, n, cells, spread, balls):
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_thousands_of_cells(n):
     rng = np.random.default_rng(n)
-    centers, radii, shapes, matrices = random_cells(rng, 3000, n, "few", True)
+    centers, radii, _, _ = random_cells(rng, 3000, n, "few", True)
     radii *= 0.2 if n > 1 else 0.01
     centers[::500] *= 50  # far outliers
     radii[2000::700] = 1e4  # giants late in the order, over everything

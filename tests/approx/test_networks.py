@@ -346,9 +346,7 @@ def test_blocks_own_their_weights():
 
 def test_what_a_network_says_of_itself():
     network = random_network(0, "growing")
-    assert repr(network) == (
-        "RadialNetwork(R^2 -> R^3, 7 hidden layers of widths 3..9, 310 parameters, float64)"
-    )
+    assert repr(network) == ("RadialNetwork(R^2 -> R^3, 7 hidden layers of widths 3..9, 310 parameters, float64)")
     assert "Growing  6       3 -> 9" in network.summary() and repr(network) in network.summary()
     single = RadialNetwork.from_layers([(np.eye(2, dtype=np.float32), np.zeros(2, dtype=np.float32), None)])
     assert repr(single) == "RadialNetwork(R^2 -> R^2, no hidden layer, 6 parameters, float32)"

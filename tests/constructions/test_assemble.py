@@ -57,7 +57,7 @@ def points_about(made, count, seed=0):
     inner = rng.uniform(-1, 1, (count, cover.dim_in)) / np.sqrt(cover.dim_in)
     inner = cover.centers[cell] + np.linalg.solve(cover.matrices[cell], inner[:, :, None])[:, :, 0]
     sides = 10 ** rng.uniform(-9, -2, (count, 1))
-    sides[:: 8] = 1.5 * made.rounding.collar(2 * cover.reach)
+    sides[::8] = 1.5 * made.rounding.collar(2 * cover.reach)
     sides *= rng.choice([-1, 1], (count, 1))
     return np.concatenate([around, inner, on + sides * normals, cover.centers])
 
@@ -234,7 +234,7 @@ def test_equal_values_and_one_value_only():
 
 def test_minimal_refuses_what_it_cannot_build():
     line = random_cover(0, 3, 1, 1)
-    with pytest.raises(ValueError, match="minimal: received a function from R to R; .*monotone.*Use narrow"):
+    with pytest.raises(ValueError, match=r"minimal: received a function from R to R; .*monotone.*Use narrow"):
         minimal.assemble(line)
     nested = Cover(np.zeros((2, 2)), [[1.0], [2.0]], AffineMap.constant([0.0], 2), radii=[0.5, 1.0])
     with pytest.raises(ValueError, match="cell 1, which holds the centre of the earlier cell 0"):

@@ -178,7 +178,11 @@ def test_codes_of_the_paper():
 
 def test_padding_keeps_the_cell_and_moves_no_point_closer():
     rng = np.random.default_rng(4)
-    matrices, anchors, codes = rng.normal(size=(6, 2, 2)) + 2 * np.eye(2), rng.normal(size=(6, 2)), rng.normal(size=(6, 1))
+    matrices, anchors, codes = (
+        rng.normal(size=(6, 2, 2)) + 2 * np.eye(2),
+        rng.normal(size=(6, 2)),
+        rng.normal(size=(6, 1)),
+    )
     grown, moved, coded = pad(matrices, anchors, codes, 4)
     assert (grown[:, :2, :2] == matrices).all() and (grown[:, :2, 2:] == 0).all() and (grown[:, 2:, :2] == 0).all()
     smallest = np.linalg.svd(matrices, compute_uv=False)[:, -1]
