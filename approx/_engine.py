@@ -12,15 +12,15 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from approx._compile import compiled
 from approx._threads import for_slices
 
 __all__ = ["dense", "growing", "stack"]
 
 BLOCK = 64
-_compile = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+_compile = compiled(fastmath={"contract"}, error_model="numpy")
 
 
 def dense(points: NDArray, weight: NDArray, bias: NDArray, step: bool) -> NDArray:

@@ -8,9 +8,9 @@ the rule valid for points and cells of any extent.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from approx._compile import compiled
 from approx._threads import for_slices
 
 __all__ = ["CellIndex"]
@@ -80,7 +80,7 @@ def _bin(x, origin, step, per_axis):
     return np.clip(np.nan_to_num(index, nan=0.0), 0, per_axis - 1).astype(np.int64)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _visit(first, last, per_axis, starts, cells, write):  # pragma: no cover - compiled
     axes = per_axis.shape[0]
     index = np.empty(axes, np.int64)
@@ -113,7 +113,7 @@ def _fill(first, last, per_axis):
     return starts, cells
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find_ball(points, bins, starts, cells, centers, squared, found):  # pragma: no cover - compiled
     for k in range(points.shape[0]):
         for e in range(starts[bins[k]], starts[bins[k] + 1]):
@@ -127,7 +127,7 @@ def _find_ball(points, bins, starts, cells, centers, squared, found):  # pragma:
                 break
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find_ellipsoid(points, bins, starts, cells, centers, shapes, found):  # pragma: no cover - compiled
     dim = points.shape[1]
     for k in range(points.shape[0]):

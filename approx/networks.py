@@ -8,7 +8,8 @@ Theorem 3 needs, also stored as two tensors. So a million layers are a handful o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -17,150 +18,11 @@ from torch import Tensor, nn
 
 from approx import _checks, _engine
 from approx.activations import RadialActivation, StepReLU
+from approx.blocks import Block, Dense, Growing, Stack
 
 __all__ = ["Dense", "Growing", "RadialNetwork", "Stack"]
 
 ENGINES = ("auto", "compiled", "torch")
-
-
-class _Block(nn.Module):
-    """Layers stored together: weights, biases and one activation (None = identity)."""
-
-    weight: nn.Parameter
-    bias: nn.Parameter
-
-    def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None, dims: int):
-        super().__init__()
-        call = type(self).__name__
-        weight, bias = (torch.as_tensor(value) for value in (weight, bias))
-        if not weight.is_floating_point() or weight.dtype != bias.dtype:
-            raise TypeError(
-                _checks.message(
-                    call,
-                    f"weight of {weight.dtype} and bias of {bias.dtype}",
-                    "one real floating dtype",
-                    "Convert both, for instance with .double().",
-                )
-            )
-        if weight.ndim != dims or bias.shape != weight.shape[:-1] or 0 in weight.shape[-2:]:
-            raise ValueError(
-                _checks.message(
-                    call,
-                    f"weight of shape {tuple(weight.shape)} and bias of shape {tuple(bias.shape)}",
-                    f"weight with {dims} axes (..., out, in) and bias (..., out)",
-                    "Check the order of the axes.",
-                )
-            )
-        if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
-            raise ValueError(
-                _checks.message(call, "NaN or infinity in the weights", "finite weights", "Check their source.")
-            )
-        if activation is not None and not isinstance(activation, RadialActivation):
-            raise TypeError(
-                _checks.message(
-                    call,
-                    f"activation {_checks.show(activation)}",
-                    "a RadialActivation or None",
-                    "Wrap a profile h with RadialActivation(h).",
-                )
-            )
-        self.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
-        self.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
-        self.activation = activation
-
-    @property
-    def layers(self) -> int:
-        """How many layers the block holds."""
-        return 1 if self.weight.ndim == 2 else self.weight.shape[0]
-
-    def widths_after(self, width: int) -> Sequence[int]:
-        """Widths after each of its layers, for inputs of this width; ValueError if they do not fit."""
-        raise NotImplementedError
-
-    def matrix(self, layer: int, width: int) -> tuple[Tensor, Tensor]:
-        """(weight (out, in), bias (out,)) of one layer as dense tensors; `width` is the block's input width."""
-        raise NotImplementedError
-
-    def step(self, x: Tensor, layer: int) -> Tensor:
-        """x (k, in) -> (k, out): one layer with its activation."""
-        raise NotImplementedError
-
-    def _activate(self, x: Tensor) -> Tensor:
-        return x if self.activation is None else self.activation(x)
-
-
-class Dense(_Block):
-    """One layer x -> rho(weight x + bias). weight (out, in), bias (out,)."""
-
-    def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None = None):
-        super().__init__(weight, bias, activation, 2)
-
-    def widths_after(self, width: int) -> Sequence[int]:
-        _fits(width == self.weight.shape[1], self, width)
-        return (self.weight.shape[0],)
-
-    def matrix(self, layer: int, width: int) -> tuple[Tensor, Tensor]:
-        return self.weight, self.bias
-
-    def step(self, x: Tensor, layer: int) -> Tensor:
-        return self._activate(torch.addmm(self.bias, x, self.weight.T))
-
-
-class Stack(_Block):
-    """N layers of constant width d. weight (N, d, d), bias (N, d)."""
-
-    def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None):
-        super().__init__(weight, bias, activation, 3)
-        _fits(self.weight.shape[1] == self.weight.shape[2], self, self.weight.shape[2])
-
-    def widths_after(self, width: int) -> Sequence[int]:
-        _fits(width == self.weight.shape[2], self, width)
-        return (width,) * self.layers
-
-    def matrix(self, layer: int, width: int) -> tuple[Tensor, Tensor]:
-        return self.weight[layer], self.bias[layer]
-
-    def step(self, x: Tensor, layer: int) -> Tensor:
-        return self._activate(torch.addmm(self.bias[layer], x, self.weight[layer].T))
-
-
-class Growing(_Block):
-    """N layers; each maps the first h coordinates to h + 1 new ones and carries all the others unchanged.
-
-    weight (N, h + 1, h), bias (N, h + 1). Layer i therefore has the dense matrix diag(weight[i], I) and adds one
-    coordinate. The activation acts on the whole vector.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None):
-        super().__init__(weight, bias, activation, 3)
-        _fits(self.weight.shape[1] == self.weight.shape[2] + 1, self, self.weight.shape[2])
-
-    def widths_after(self, width: int) -> Sequence[int]:
-        _fits(width >= self.weight.shape[2], self, width)
-        return range(width + 1, width + 1 + self.layers)
-
-    def matrix(self, layer: int, width: int) -> tuple[Tensor, Tensor]:
-        head = self.weight.shape[2]
-        carried = width + layer - head
-        weight = torch.block_diag(self.weight[layer], torch.eye(carried, dtype=self.weight.dtype).to(self.weight))
-        return weight, torch.cat([self.bias[layer], self.bias.new_zeros(carried)])
-
-    def step(self, x: Tensor, layer: int) -> Tensor:
-        head = self.weight.shape[2]
-        moved = torch.addmm(self.bias[layer], x[:, :head], self.weight[layer].T)
-        return self._activate(torch.cat([moved, x[:, head:]], dim=1))
-
-
-def _fits(condition: bool, block: _Block, width: int) -> None:
-    if not condition:
-        raise ValueError(
-            _checks.message(
-                type(block).__name__,
-                f"width {width} and weight of shape {tuple(block.weight.shape)}",
-                "matching widths",
-                "Check the order of the blocks and the shapes of their weights.",
-            )
-        )
 
 
 class RadialNetwork(nn.Module):
@@ -178,7 +40,7 @@ class RadialNetwork(nn.Module):
     tensor([4., 1.], dtype=torch.float64)
     """
 
-    def __init__(self, blocks: Iterable[_Block]):
+    def __init__(self, blocks: Iterable[Block]):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         if not len(self.blocks):
@@ -271,6 +133,17 @@ class RadialNetwork(nn.Module):
         if self.compiled:
             return max(self.dim_in, *(block.weight.shape[-2] for block in self.blocks))
         return max(self.widths)
+
+    def _apply(self, fn, recurse=True):
+        before = self.dtype
+        super()._apply(fn, recurse)
+        if torch.finfo(self.dtype).bits < torch.finfo(before).bits:
+            warnings.warn(
+                f"RadialNetwork: weights converted from {before} to {self.dtype}; a constructed network needs the "
+                f"digits it was built with. Build it with dtype={self.dtype}, where that dtype can hold it.",
+                stacklevel=3,
+            )
+        return self
 
     def layers(self) -> Iterator[tuple[Tensor, Tensor, RadialActivation | None]]:
         """Every layer as (weight (n_i, n_{i-1}), bias (n_i,), activation), one dense layer at a time."""

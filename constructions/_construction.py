@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from approx import _checks
 from approx.affine import AffineMap
@@ -92,6 +93,8 @@ class Construction:
             "builder": self.builder,
             "theorem": self.theorem,
             "cover": self.cover.strategy,
+            "lipschitz": self.target.lipschitz,
+            "lipschitz_source": self.target.lipschitz_source,
             "cells": len(self.cover),
             "hidden_layers": self.hidden_layers,
             "hidden_widths": _runs(self.hidden_widths),
@@ -210,7 +213,8 @@ class Builder:
         options = (domain, cover, values, maps, dtype, device, max_layers)
         for attempt in range(_RETRIES):
             try:
-                built = replace(self._once(target, eps, *options), reason=reason)
+                with tqdm(total=2, desc=f"{self.name}: cover", leave=False, disable=not progress) as bar:
+                    built = replace(self._once(target, eps, bar, *options), reason=reason)
                 return built if not verify else _measured(built, samples, seed, progress)
             except (ToleranceMissed, covers.BrokenClaim):
                 # An estimated constant may be too small; a finer cover follows from a larger one.
@@ -220,27 +224,22 @@ class Builder:
                 target = replace(target, lipschitz=1.5 * target.lipschitz, residual_lipschitz=None)
         raise AssertionError("the loop returns or raises")
 
-    def _once(self, target, eps, domain, cover, values, maps, dtype, device, max_layers) -> Construction:
+    def _once(self, target, eps, bar, domain, cover, values, maps, dtype, device, max_layers) -> Construction:
         """The network for the target as it is described, not yet measured."""
         call = f"{self.name}.build"
         started = time.perf_counter()
         coding, growth, _ = _BUDGET[dtype]
         coding = max(coding, self.coding)
         cells = self._cover(target, eps * (1 - coding - growth), domain, cover, values, dtype, max_layers)
+        bar.set_description(f"{self.name}: {len(cells):,} cells into layers")
+        bar.update()
         made = self.assemble(cells, tolerance=eps * coding, maps=maps, dtype=dtype)
         if made.network.hidden_layers > max_layers:
             received = f"a size of {made.network.hidden_layers:,} hidden layers"
             required = f"at most max_layers = {max_layers:,}"
             raise ValueError(_checks.message(call, received, required, "Raise max_layers or eps."))
-        if not (domain.compact or made.affine_exact):
-            raise ValueError(
-                _checks.message(
-                    call,
-                    "a cover whose affine part is not reproduced exactly",
-                    "balls and a slope that the dtype holds, or a constant affine part, for a claim on all of R^n",
-                    "Use a cover of balls and dtype=torch.float64, or a compact domain.",
-                )
-            )
+        if not domain.compact:
+            _check_slope(call, made, target)
         return Construction(
             network=made.network.to(device),
             cover=made.cover,
@@ -358,4 +357,10 @@ def _measured(built: Construction, samples: int, seed: int, progress: bool) -> C
                 "Pass a larger Lipschitz constant or a finer cover; verify=False returns the network as it is.",
             )
         )
-    return replace(built, report=report)
+    target = built.target
+    known = "the target's modulus or enclosure" if target.lipschitz is None else _slope(target)
+    return replace(built, report=replace(report, rests_on=(*report.rests_on, f"cells chosen from {known}")))
+
+
+def _slope(target: Target) -> str:
+    return f"the {target.lipschitz_source} Lipschitz constant {target.lipschitz:.6g}"

@@ -22,8 +22,12 @@ PLOT_FORMATS = ("jpg", "pdf", "png", "svg")
 MAX_DIM = 1000
 
 _TARGET = """\
-TARGET is a name from `radial gallery`, a formula after expr: in x1, x2, ... (or x, y, z), or a data file
-(.csv, .npy, .npz or an image)."""
+TARGET is a name from `radial gallery`, a formula after expr: in x1, x2, ... (or x, y, z), or a data file:
+  .npy           gridded values, one axis a coordinate
+  .npz           `values` with optional `lower` and `upper` (a grid), or `points` and `values` (samples)
+  .csv           with a header x1,...,xn,value (or x,y,z and y1,...,ym): scattered samples, one a row;
+                 without a header: a matrix of gridded values
+  .png, .jpg...  grey levels in [0, 1], x to the right, y up"""
 _DOMAIN = """\
 SPEC is box:LO,HI (the same in every coordinate), box:LO,HI;LO,HI;... , ball:RADIUS (about the origin) or space
 (all of R^n, for targets that approach an affine map at infinity)."""
@@ -38,7 +42,7 @@ examples:
 Exit status: 0 success, 1 the measured error exceeds eps, 2 wrong input or refused, 130 interrupted.
 """
 _GALLERY_HELP = """\
-The amplitude is how far the values spread on the domain: the diagonal of their bounding box, measured on a grid.
+The spread of the values is taken on the domain: the diagonal of their bounding box, measured on a grid.
 
 examples:
   radial gallery
@@ -48,8 +52,8 @@ _BUILD_HELP = f"""\
 {_TARGET}
 {_DOMAIN}
 
---json prints target, eps, domain, builder, theorem, reason, cover, cells, hidden_layers, parameters,
-lower, upper (null: not certified), claim, argmax, samples, seconds (of building),
+--json prints target, eps, domain, builder, theorem, reason, lipschitz, lipschitz_source, cover, cells,
+hidden_layers, parameters, lower, upper (null: not certified), claim, argmax, samples, seconds (of building),
 measuring_seconds, files and hidden_widths (one number per hidden layer).
 
 examples:
@@ -89,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+    except (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         print(f"radial: error: {text}", file=sys.stderr)
         return 2
@@ -129,8 +133,12 @@ def _parser() -> argparse.ArgumentParser:
     build = command("build", _build, "Build a network for a target and measure its error.", _BUILD_HELP)
     build.add_argument("target", metavar="TARGET")
     build.add_argument("--eps", type=float, required=True, help="tolerance of the sup norm, > 0")
-    build.add_argument("--builder", metavar="NAME", help="construction (default: chosen for the target)")
-    build.add_argument("--cover", metavar="NAME", help="cover strategy (default: chosen for the target)")
+    build.add_argument(
+        "--builder", metavar="NAME", help="widening, constant_width, narrow or minimal (default: chosen for the target)"
+    )
+    build.add_argument(
+        "--cover", metavar="NAME", help="uniform, adaptive or auto (default auto: the one with fewer cells)"
+    )
     build.add_argument("--values", choices=("center", "chebyshev"), help="value of a cell: f(center), or mid-range")
     build.add_argument("--lipschitz", type=float, metavar="L", help="Lipschitz constant of the target, if you know it")
     build.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of the weights")
@@ -162,7 +170,7 @@ def _gallery(args: argparse.Namespace) -> int:
                 "dim_out": target.dim_out,
                 "domain": str(target.domain),
                 "lipschitz": target.lipschitz,
-                "amplitude": _amplitude(target),
+                "spread": _spread(target),
                 "everywhere": target.affine is not None and target.tail is not None,
                 "commentary": target.commentary,
             }
@@ -175,12 +183,12 @@ def _gallery(args: argparse.Namespace) -> int:
     for entry in entries:
         reach = f"all of R^{entry['dim_in']}" if entry["everywhere"] else "compact domains"
         print(f"{entry['name']}  R^{entry['dim_in']} -> R^{entry['dim_out']} on {entry['domain']}, for {reach}")
-        print(f"    Lipschitz constant {entry['lipschitz']:.6g}, amplitude {entry['amplitude']:.4g}")
+        print(f"    Lipschitz constant {entry['lipschitz']:.6g}, values spread over {entry['spread']:.4g}")
         print(textwrap.fill(entry["commentary"], 100, initial_indent="    ", subsequent_indent="    ") + "\n")
     return 0
 
 
-def _amplitude(target: Any) -> float:
+def _spread(target: Any) -> float:
     """The diagonal of the bounding box of the values at a grid of points of the domain."""
     import numpy as np
 
@@ -215,10 +223,14 @@ def _build(args: argparse.Namespace) -> int:
     if "plot" in files:
         _draw(files["plot"], built)
     rows = {
-        "target": f"{target.name}, R^{target.dim_in} -> R^{target.dim_out}",
+        "target": f"{target.name}, R^{target.dim_in} -> R^{target.dim_out}"
+        + (f", {target.commentary}" if os.path.exists(args.target) else ""),
         "domain": str(built.domain),
         "theorem": f"{built.theorem} ({built.builder})",
         "because": built.reason,
+        "known of f": f"Lipschitz constant {target.lipschitz:.6g} ({target.lipschitz_source})"
+        if target.lipschitz is not None
+        else "a modulus",
         "cells": f"{len(built.cover):,}, {built.cover.strategy}",
     }
     facts = provenance | {"reason": built.reason}
@@ -336,7 +348,7 @@ def _show(
         return
     unit = f" {report.unit}" if report.unit else ""
     bound = "not certified" if report.upper is None else f"{report.upper:.6g}{unit}"
-    verdict = "" if eps is None else f" ({'exceeds' if report.refutes(eps) else 'within'} eps = {eps:g})"
+    verdict = "" if eps is None else f", {'above' if report.refutes(eps) else 'none found above'} eps = {eps:g}"
     widths = network.hidden_widths
     span = f"{min(widths)}" if len(set(widths)) == 1 else f"{min(widths, default=0)} to {max(widths, default=0)}"
     x, f, y = (_vector(value) for value in (report.argmax, report.target_value, report.network_value))

@@ -5,7 +5,7 @@ Source: Ganev, van Laarhoven, Walters, arXiv 2107.02550, the compact-domain cons
 Idea, with D = max(n, m). Stage 1: layer i sets (z - c_i) / r_i to zero where it is shorter than 1, so the ball about
 c_i collapses to c_i; ball after ball, the whole domain becomes the finite set of centres. Stage 2: a layer of the same
 form moves one of these points p to a place q, and nothing else, when some ball about q holds p and no other point;
-`_routing` finds moves that bring every centre to a place from which an affine map reads its value.
+`_moves` finds moves that bring every centre to a place from which an affine map reads its value.
 
 Notation. Layer k has the ball with centre q_k and matrix A_k: T_k(z) = A_k (z - q_k), S_k(v) = A_k^{-1} v + q_k; its
 affine map is T_k S_{k-1}. Coordinates are stored scaled by a common b.
@@ -31,7 +31,7 @@ from approx.covers import Cover
 from approx.networks import RadialNetwork
 from constructions._construction import Assembly, Builder
 from constructions._gadgets import block, check_arguments, code_values, conditioned_gauge, pad, transfer
-from constructions._routing import route
+from constructions._moves import route
 
 __all__ = ["BUILDER", "assemble", "build"]
 

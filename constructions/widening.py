@@ -74,7 +74,7 @@ def assemble(
     out_bias = cover.affine(gauge.cover.centers[-1]) + k[-1] * h[-1] * heights[-1]
     blocks = [block(entry, entry_bias, dtype, StepReLU())]
     if cells > 1:
-        blocks.append(Growing(torch.as_tensor(weight).to(dtype), torch.as_tensor(bias).to(dtype), StepReLU()))
+        blocks.append(Growing(torch.tensor(weight, dtype=dtype), torch.tensor(bias, dtype=dtype), StepReLU()))
     blocks.append(block(out, out_bias, dtype))
     return Assembly(RadialNetwork(blocks), gauge.cover, rounding, gauge.affine_exact and exact_in(out[:, :n], dtype))
 

@@ -13,16 +13,17 @@ ROOT = Path(__file__).parents[1]
 LEVELS = {
     "approx": [
         {"_checks"},
-        {"affine", "domains", "activations", "_threads"},
-        {"_engine", "_lookup"},
+        {"affine", "domains", "activations", "_threads", "_compile"},
+        {"_engine", "_lookup", "blocks"},
         {"networks", "covers"},
-        {"targets", "certification"},
+        {"targets"},
         {"storage", "evaluation"},
+        {"certification"},
         {"plotting"},
         {"__init__"},
     ],
     "constructions": [
-        {"_gadgets", "_routing", "covers"},
+        {"_gadgets", "_moves", "covers"},
         {"_construction"},
         {"widening", "constant_width", "narrow", "minimal"},
         {"__init__"},

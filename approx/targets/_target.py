@@ -17,6 +17,7 @@ __all__ = ["Target"]
 
 Array = NDArray[np.float64]
 SOURCES = ("claimed", "estimated", "proved")
+_LARGEST = 1e150
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,8 @@ class Target:
     def __call__(self, x: ArrayLike) -> Array:
         """f(x): x (..., n) -> (..., m) float64.
 
-        Raises ValueError for points of the wrong dimension, when `fn` returns the wrong shape, and when a value is NaN
-        or infinite (naming the first such point).
+        Raises ValueError for points of the wrong dimension, when `fn` returns the wrong shape, and when a value is NaN,
+        infinite or beyond 1e150, whose square is no number (naming the first such point).
         """
         call = f"target {self.name!r}"
         points = _checks.points(call, "x", x, self.dim_in)
@@ -141,13 +142,13 @@ class Target:
             action = "Vectorise fn over the first axis: fn(x) with x of shape (k, n)."
             raise ValueError(_checks.message(call, received, f"shape {shape}", action))
         values = values.reshape(shape)
-        finite = np.isfinite(values).all(axis=1)
+        finite = (np.abs(values) <= _LARGEST).all(axis=1)  # also false for NaN
         if not finite.all():
             where = int(np.argmin(finite))
             outside = np.isfinite(flat[where]).all() and not self.domain.contains(flat[where])
             action = f"That point is outside the domain {self.domain}." if outside else "Change fn or the domain."
             received = f"f({_checks.show(flat[where].tolist())}) = {_checks.show(values[where].tolist())}"
-            raise ValueError(_checks.message(call, received, "finite values", action))
+            raise ValueError(_checks.message(call, received, f"finite values up to {_LARGEST:g}", action))
         return values.reshape(*points.shape[:-1], self.dim_out)
 
     def variation(self, radius: ArrayLike) -> Any:
@@ -174,7 +175,7 @@ class Target:
         while float(self.variation(low)) > eps:
             high, low = low, low / 2
             if low < 1e-300:
-                action = "Use a modulus that tends to 0 with r."
+                action = "Choose a larger eps, or a modulus that tends to 0 with r."
                 raise ValueError(_checks.message(call, f"modulus(0+) > {eps:g}", "a modulus <= eps", action))
         while True:
             middle = low + (high - low) / 2
@@ -232,9 +233,10 @@ def outward(low: Array, high: Array) -> tuple[Array, Array]:
     return low - slack, high + slack
 
 
-def usable_slope(slope: float, domain: Box | Ball) -> float:
-    """`slope`, or the least Lipschitz constant this toolkit works with: 1e-9 over the whole domain, for constants."""
-    return max(slope, 1e-9 / domain.diameter)
+def usable_slope(slope: float, domain: Box | Ball, size: float) -> float:
+    """`slope`, or for constants the least Lipschitz constant this toolkit works with: a change of 1e-9 times the
+    values' size over the whole domain."""
+    return max(slope, 1e-9 * (size or 1.0) / domain.diameter)
 
 
 def prose(factory: Callable[..., Any]) -> str:

@@ -97,7 +97,7 @@ def from_grid(
         dim_out=array.shape[-1],
         domain=domain,
         name=name,
-        lipschitz=usable_slope(slope, domain),
+        lipschitz=usable_slope(slope, domain, float(np.abs(array).max())),
         enclosure=surface.enclose,
         lipschitz_source="proved",
         commentary=commentary or f"Multilinear interpolant of {' x '.join(map(str, shape))} gridded values.",
@@ -164,7 +164,7 @@ def from_samples(
         dim_out=y.shape[1],
         domain=domain,
         name=name,
-        lipschitz=usable_slope(float(np.linalg.norm(slopes)), domain),
+        lipschitz=usable_slope(float(np.linalg.norm(slopes)), domain, float(np.abs(y).max())),
         enclosure=surface.enclose,
         lipschitz_source="proved",
         commentary=commentary or f"Central Lipschitz interpolant of {len(x)} samples.",
@@ -252,6 +252,9 @@ def _read_csv(path: Path) -> dict[str, Any]:
         raise _Unreadable(found, "comma-separated numbers", "Save it as utf-8 csv.") from None
     if not rows:
         raise _Unreadable("no rows", "comma-separated numbers", "Write the file again.")
+    if len(rows[0]) == 1 and any(mark in rows[0][0] for mark in ";\t"):
+        raise _Unreadable("columns separated by semicolons or tabs", "commas", "Save it with commas between cells.")
+    rows[0][0] = rows[0][0].lstrip("# ")  # as numpy.savetxt writes its header
     header = None if any(_is_number(cell) for cell in rows[0]) else rows.pop(0)
     width = len(header) if header else len(rows[0])
     table = np.empty((len(rows), width))

@@ -44,15 +44,17 @@ def estimate_lipschitz(target: Target, samples: int = 4096, seed: int = 0) -> Ta
     """
     samples = _checks.count("estimate_lipschitz", "samples", samples, least=2)
     a, b, slope = _steepest_pair(target, samples, seed)
-    span = float(np.linalg.norm(np.ptp(target(target.domain.sample(samples, seed)), axis=0)))
-    if slope * target.domain.diameter > MAX_STEEPNESS * span:
+    values = target(target.domain.sample(samples, seed))
+    span = float(np.linalg.norm(np.ptp(values, axis=0)))
+    # The values may cross their range over the narrowest side of the domain.
+    if slope * float(target.domain.bounding_box().widths.min()) > MAX_STEEPNESS * span:
         received = f"a target {target.name!r} with slope {slope:.3g} between {a.tolist()} and {b.tolist()}"
         required = f"a slope below {MAX_STEEPNESS:g} times the mean (it may have a jump or a pole there)"
         action = "Choose a domain without that point, or pass lipschitz= or modulus=."
         raise ValueError(_checks.message("estimate_lipschitz", received, required, action))
     return replace(
         target,
-        lipschitz=usable_slope(SAFETY_FACTOR * slope, target.domain),
+        lipschitz=usable_slope(SAFETY_FACTOR * slope, target.domain, float(np.abs(values).max())),
         lipschitz_source="estimated",
         residual_lipschitz=None,
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from approx.activations import RadialActivation, ShiftedReLU, StepReLU
+from approx.activations import ShiftedReLU, StepReLU
 from approx.networks import Dense, Growing, RadialNetwork, Stack
 
 DTYPES = (torch.float64, torch.float32)
@@ -52,7 +52,7 @@ def plain_feedforward(network, x, layers=None):
     for point in np.asarray(x, dtype=np.float64):
         v = point
         for weight, bias, activation in itertools.islice(network.layers(), layers):
-            v = weight.double().numpy() @ v + bias.double().numpy()
+            v = weight.detach().double().numpy() @ v + bias.detach().double().numpy()
             if activation is not None and np.sqrt((v**2).sum()) < 1:
                 v = np.zeros_like(v)
         result.append(v)
@@ -65,7 +65,7 @@ def far_from_steps(network, x, margin):
     for k, point in enumerate(np.asarray(x, dtype=np.float64)):
         v = point
         for weight, bias, activation in network.layers():
-            v = weight.double().numpy() @ v + bias.double().numpy()
+            v = weight.detach().double().numpy() @ v + bias.detach().double().numpy()
             length = np.linalg.norm(v)
             keep[k] &= activation is None or abs(length - 1) > margin
             if activation is not None and length < 1:
@@ -83,12 +83,7 @@ def points(seed, count, dtype=torch.float64):
         # By hand: the sum of n_i (n_{i-1} + 1).
         ("dense", (2, 4, 3, 5, 3), 4 * 3 + 3 * 5 + 5 * 4 + 3 * 6, 12 + 15 + 20 + 18),
         ("stack", (2, 4, 4, 4, 4, 4, 4, 4, 3), 4 * 3 + 6 * 4 * 5 + 3 * 5, 12 + 6 * 20 + 15),
-        (
-            "growing",
-            (2, 3, 4, 5, 6, 7, 8, 9, 3),
-            3 * 3 + (4 * 4 + 5 * 5 + 6 * 6 + 7 * 7 + 8 * 8 + 9 * 9) + 3 * 10,
-            9 + 6 * (12 + 4) + 30,
-        ),
+        ("growing", (2, 3, 4, 5, 6, 7, 8, 9, 3), 9 + (16 + 25 + 36 + 49 + 64 + 81) + 3 * 10, 9 + 6 * 16 + 30),
         (
             "mixed",
             (2, 3, 4, 5, 4, 4, 4, 4, 4, 4, 4, 5, 6, 7, 3),
@@ -131,15 +126,12 @@ def test_the_network_is_its_dense_layers(kind, engine, dtype):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("trainable", [False, True])
 def test_partial_feedforward_is_every_layer_in_turn(kind, trainable):
-    network = random_network(1, kind).requires_grad_(trainable)
-    x = points(1, 40)
-    sure = far_from_steps(network.requires_grad_(False), x, 1e-12)
-    network.requires_grad_(trainable)
+    network, x = random_network(1, kind).requires_grad_(trainable), points(1, 40)
+    sure = far_from_steps(network, x, 1e-12)
     for layers in range(network.depth + 1):
         partial = network.partial(x, layers).detach()
         assert partial.shape == (40, network.widths[layers])
-        expected = plain_feedforward(network.requires_grad_(False), x, layers)
-        network.requires_grad_(trainable)
+        expected = plain_feedforward(network, x, layers)
         np.testing.assert_allclose(partial.numpy()[sure], expected[sure], rtol=1e-12, atol=1e-12)
     assert (network.partial(x, 0) == x).all()
 
@@ -216,8 +208,6 @@ def test_shapes_of_inputs(kind):
     assert torch.equal(network(x[3]), values[3]) and network(x[3]).shape == (3,)
     assert torch.equal(network(x.reshape(2, 3, 4, 2)), values.reshape(2, 3, 4, 3))
     assert network(x[:0]).shape == (0, 3) and network(x[:0].reshape(4, 0, 2)).shape == (4, 0, 3)
-    strided = torch.stack([x, x], dim=2)[:, :, 0]
-    assert not strided.is_contiguous() and torch.equal(network(strided), values)
     assert torch.equal(network(x.T.contiguous().T), values)
 
 
@@ -261,8 +251,7 @@ def test_weights_are_frozen_until_asked_and_then_get_gradients():
 def test_gradients_are_those_of_the_function(kind):
     network = random_network(9, kind).requires_grad_(True)
     x = points(9, 12)
-    x = x[torch.as_tensor(far_from_steps(network.requires_grad_(False), x, 1e-4))]
-    network.requires_grad_(True)
+    x = x[torch.as_tensor(far_from_steps(network, x, 1e-4))]
     network(x).sin().sum().backward()
     with torch.no_grad():
         for parameter in network.parameters():
@@ -327,7 +316,8 @@ def test_conversion_to_float32(kind):
     network = random_network(13, kind)
     x = points(13, 200)
     sure = far_from_steps(network, x, 1e-3)
-    small = copy.deepcopy(network).to(torch.float32)
+    with pytest.warns(UserWarning, match=r"weights converted from torch.float64 to torch.float32"):
+        small = copy.deepcopy(network).to(torch.float32)
     assert (small.dtype, small.widths) == (torch.float32, network.widths)
     assert all(p.dtype == torch.float32 for p in small.parameters()) and not any(
         p.requires_grad for p in small.parameters()
@@ -350,9 +340,6 @@ def test_what_a_network_says_of_itself():
     assert "Growing  6       3 -> 9" in network.summary() and repr(network) in network.summary()
     single = RadialNetwork.from_layers([(np.eye(2, dtype=np.float32), np.zeros(2, dtype=np.float32), None)])
     assert repr(single) == "RadialNetwork(R^2 -> R^2, no hidden layer, 6 parameters, float32)"
-    assert "1 hidden layers of width 4" in repr(
-        RadialNetwork.from_layers([(np.ones((4, 2)), np.ones(4), StepReLU()), (np.ones((1, 4)), np.ones(1), None)])
-    )
 
 
 EYE, ZERO, ONES = torch.eye(2).double(), torch.zeros(2).double(), torch.ones(3, 2, 2).double()
@@ -414,5 +401,6 @@ def test_step_relu_keeps_the_unit_sphere_on_both_engines():
         assert network(x, engine=engine).tolist() == [[1.0, 0.0], [0.0, -1.0], [0.0, 0.0]]
 
 
-def test_activations_must_be_radial():
-    assert isinstance(Dense(EYE, ZERO, RadialActivation(torch.tanh)).activation, RadialActivation)
+def test_losing_digits_warns():
+    with pytest.warns(UserWarning, match="needs the digits it was built with"):
+        random_network(1, "dense").half()

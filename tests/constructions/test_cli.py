@@ -65,8 +65,8 @@ def test_gallery_as_json(run):
     entries = {entry["name"]: entry for entry in json.loads(out)}
     assert status == 0 and entries.keys() == targets.GALLERY.keys()
     # |x| on [-3, 3]^2 spans [0, 3 sqrt(2)]; exp(-|x|^2) spans [exp(-18), 1].
-    assert entries["cone"]["amplitude"] == pytest.approx(3 * 2**0.5, abs=1e-12)
-    assert entries["gaussian"]["amplitude"] == pytest.approx(1 - np.exp(-18), abs=1e-12)
+    assert entries["cone"]["spread"] == pytest.approx(3 * 2**0.5, abs=1e-12)
+    assert entries["gaussian"]["spread"] == pytest.approx(1 - np.exp(-18), abs=1e-12)
     assert entries["cone"]["lipschitz"] == 1.0
     assert entries["gaussian"]["everywhere"] and not entries["cone"]["everywhere"]
 
@@ -96,7 +96,8 @@ def test_build_is_repeatable(run):
 def test_build_reports_in_words(run, tmp_path):
     status, out, _ = run("build", "gaussian", "--eps", 0.3, "--out", tmp_path / "net", *QUICK)
     assert status == 0
-    for piece in ("gaussian", "R^2", "heorem", "hidden layers", "parameters", "within eps = 0.3", "worst at", "net ("):
+    pieces = ("gaussian", "R^2", "heorem", "hidden layers", "parameters", "none found above eps", "worst at", "net (")
+    for piece in pieces:
         assert piece in out
 
 
@@ -148,7 +149,7 @@ def test_evaluate_measures_a_saved_network(run, saved):
     assert abs(difference.item()) == pytest.approx(result["lower"], rel=1e-9)
     assert len(result["hidden_widths"]) == result["hidden_layers"]
     status, out, _ = run(*argv)
-    assert status == 0 and "within eps = 0.3" in out
+    assert status == 0 and "none found above eps = 0.3" in out
 
 
 def test_evaluate_on_another_target_shows_the_error(run, saved):

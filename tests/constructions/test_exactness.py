@@ -262,6 +262,24 @@ def test_float64_states_are_the_exact_ones(name):
             assert rational(state[k]) == states[layer]
 
 
+def test_float64_states_of_narrow_networks_are_the_exact_ones():
+    """Codes up to 2^21 share coordinates with x, so the translations must lie on a coarser grid than x alone needs."""
+    cover = ball_cover(6, 2, 1, cells=12, slope=False)
+    radius = np.sqrt(0.75) / 4  # the common scale b is then 4, exactly
+    made = narrow.assemble(
+        Cover(cover.centers, cover.values, cover.affine, radii=np.full(12, radius)), tolerance=2.0**-19
+    )
+    exact, rng = ExactNetwork(made.network), np.random.default_rng(6)
+    offsets = rng.uniform(-1, 1, (60, 2)) * radius
+    points = np.round((made.cover.centers[rng.integers(12, size=60)] + offsets) * 2.0**25) / 2.0**25
+    floating = [made.network.partial(torch.as_tensor(points), layer).numpy() for layer in range(1, made.network.depth)]
+    assert max(np.abs(state).max() for state in floating) > 2.0**20
+    for k, point in enumerate(points):
+        states = exact.states(rational(point))
+        for layer, state in enumerate(floating):
+            assert rational(state[k]) == states[layer]
+
+
 @pytest.mark.parametrize("name", ["widening", "constant_width", "narrow"])
 def test_floating_point_finds_the_right_side_of_every_boundary(name):
     made = ASSEMBLE[name](ball_cover(9, 2, 1, cells=25), tolerance=2.0**-8)

@@ -25,7 +25,7 @@ def matrix_of(fn, inputs):
 
 
 def theorem_3(cover):
-    """Theorem 3: T_i(z) = z - c_i + h_i e_i, S_i(z) = z - (1 + 1/h_i) <e_i, z> e_i + c_i + e_i; e_i is appended last."""
+    """Theorem 3: T_i(z) = z - c_i + h_i e_i, S_i(z) = z - (1 + 1/h_i) <e_i, z> e_i + c_i + e_i; e_i comes last."""
     n, h = cover.dim_in, np.sqrt(1 - cover.radii**2)
     layers, back = [], lambda z: z
     for i, center in enumerate(cover.centers):

@@ -22,10 +22,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from approx import _checks
+from approx._compile import compiled
 
 __all__ = ["Routing", "route"]
 
@@ -238,7 +238,7 @@ def _clear_of_lower(points: Array, lifted: Array, floor: float, u: Array) -> Arr
     return np.minimum(clear, lifted @ u - floor)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _nearest_lower(points, lifted, height, clear):  # pragma: no cover - compiled
     for i in range(points.shape[0]):
         reach = 0.0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from constructions._routing import Routing, route
+from constructions._moves import Routing, route
 
 
 def replay(points, routing):

@@ -1,0 +1,20 @@
+"""numba.njit with the settings used throughout: no interpreter lock, cached on disk where a cache can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+__all__ = ["compiled"]
+
+
+def compiled(function: Callable | None = None, **options: Any) -> Any:
+    """Decorator, with or without options of numba.njit. Without a writable cache every process compiles anew."""
+    if function is None:
+        return lambda inner: compiled(inner, **options)
+    try:
+        return njit(cache=True, nogil=True, **options)(function)
+    except RuntimeError:  # "no locator available": neither the package nor the home directory can hold a cache
+        return njit(nogil=True, **options)(function)
