@@ -10,11 +10,13 @@ Modules, lowest first; nothing imports upward, and `approx` never imports `const
     targets                  functions to approximate: gallery, formulas, data
     evaluation               the measured sup-norm error
     storage                  files
+    certification            proved bounds of the sup-norm error, from the stored weights
     plotting                 figures; import it by name, it alone needs matplotlib
 """
 
-from approx import activations, covers, domains, evaluation, networks, storage, targets
+from approx import activations, certification, covers, domains, evaluation, networks, storage, targets
 from approx.affine import AffineMap
+from approx.certification import certify
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import SupError, sup_error
@@ -34,6 +36,8 @@ __all__ = [
     "Target",
     "WholeSpace",
     "activations",
+    "certification",
+    "certify",
     "covers",
     "domains",
     "evaluation",

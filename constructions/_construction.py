@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from approx import _checks
 from approx.affine import AffineMap
+from approx.certification import AmbiguousNetwork, EnclosureUnavailable, GlobalBoundUnavailable, certify
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import SupError, sup_error
@@ -23,8 +24,9 @@ from constructions._gadgets import DIGITS, Rounding
 __all__ = ["Assembly", "Builder", "Construction", "ToleranceMissed"]
 
 # Shares of eps: rounding of values to the grid, growth of radii by the paddings; and the overlap of the cells.
-_BUDGET = {torch.float64: (2.0**-10, 1e-6, 1e-6), torch.float32: (2.0**-6, 1e-2, 4e-3)}
+_BUDGET = {torch.float64: (2.0**-10, 2.0**-12, 1e-6), torch.float32: (2.0**-6, 1e-2, 4e-3)}
 _RETRIES = 6
+_PROVE_DIM, _PROVE_LAYERS, _PROVE_SECONDS = 3, 50_000, 20.0
 
 
 class ToleranceMissed(ValueError):
@@ -102,6 +104,7 @@ class Construction:
             "lower": None if report is None else report.lower,
             "upper": None if report is None else report.upper,
             "claim": "not measured" if report is None else report.claim,
+            "rests_on": [] if report is None else list(report.rests_on),
             "seconds": self.seconds,
         }
 
@@ -115,8 +118,9 @@ class Construction:
         if self.report is None:
             lines.append("  error    not measured")
         else:
-            bound = "not certified" if self.report.upper is None else f"{self.report.upper:.6g}"
-            lines.append(f"  error    {self.report.lower:.6g} <= sup|F - f|, upper bound {bound}")
+            upper = self.report.upper
+            bound = ", upper bound not certified" if upper is None else f" <= {upper:.6g}, {self.report.claim}"
+            lines.append(f"  error    {self.report.lower:.6g} <= sup|F - f|{bound}")
         return "\n".join(lines)
 
 
@@ -170,6 +174,7 @@ class Builder:
         samples: int = 200_000,
         seed: int = 0,
         verify: bool = True,
+        prove: bool = True,
         progress: bool = False,
         reason: str = "asked for",
     ) -> Construction:
@@ -184,6 +189,7 @@ class Builder:
         dtype, device : of the network's weights; float64 or float32
         max_layers : refuse, before building, what is predicted to need more hidden layers
         samples, seed : for the measurement; verify=False skips it
+        prove : also certify an upper bound where that is quick: n <= 3, at most 50,000 layers, 20 seconds
         Raises ValueError with what to change: eps <= 0 or NaN, a domain the construction cannot serve, a claimed
         Lipschitz constant or tail that sampling refutes, too many layers; ToleranceMissed for a measured error above
         eps.
@@ -215,7 +221,10 @@ class Builder:
             try:
                 with tqdm(total=2, desc=f"{self.name}: cover", leave=False, disable=not progress) as bar:
                     built = replace(self._once(target, eps, bar, *options), reason=reason)
-                return built if not verify else _measured(built, samples, seed, progress)
+                if not verify:
+                    return built
+                built = _measured(built, samples, seed, progress)
+                return _proved(built) if prove and _is_quick(built) else built
             except (ToleranceMissed, covers.BrokenClaim):
                 # An estimated constant may be too small; a finer cover follows from a larger one.
                 estimated = target.lipschitz is not None and target.lipschitz_source == "estimated"
@@ -360,6 +369,29 @@ def _measured(built: Construction, samples: int, seed: int, progress: bool) -> C
     target = built.target
     known = "the target's modulus or enclosure" if target.lipschitz is None else _slope(target)
     return replace(built, report=replace(report, rests_on=(*report.rests_on, f"cells chosen from {known}")))
+
+
+def _is_quick(built: Construction) -> bool:
+    return built.target.dim_in <= _PROVE_DIM and built.hidden_layers <= _PROVE_LAYERS
+
+
+def _proved(built: Construction) -> Construction:
+    """With an upper bound in the report, where something is known that gives one."""
+    try:
+        proof = certify(built, max_seconds=_PROVE_SECONDS)
+    except (EnclosureUnavailable, GlobalBoundUnavailable, AmbiguousNetwork):
+        return built
+    if proof.upper is None:
+        return built
+    report, rests_on = built.report, proof.rests_on
+    if proof.lower > report.lower:  # the point that proves more
+        worst = {name: getattr(proof, name) for name in ("lower", "argmax", "network_value", "target_value")}
+        report = replace(report, **worst)
+    rests_on = (f"lower: {report.samples:,} points; upper: {rests_on[0]}", *rests_on[1:])
+    seconds = report.seconds + proof.seconds
+    return replace(
+        built, report=replace(report, upper=proof.upper, claim=proof.claim, rests_on=rests_on, seconds=seconds)
+    )
 
 
 def _slope(target: Target) -> str:

@@ -1,7 +1,7 @@
-"""The command line: ``radial gallery``, ``radial build``, ``radial evaluate``.
+"""The command line: ``radial gallery``, ``radial build``, ``radial evaluate``, ``radial certify``.
 
-Exit status: 0 success, 1 the measured error exceeds eps, 2 wrong input or a refused build (one line on stderr),
-130 interrupted. With --json the result is one JSON object on stdout and nothing else goes there.
+Exit status: 0 success, 1 the error exceeds eps or is not proved to stay within it, 2 wrong input or a refused build
+(one line on stderr), 130 interrupted. With --json the result is one JSON object on stdout and nothing else goes there.
 """
 
 from __future__ import annotations
@@ -14,67 +14,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from constructions import _help
+
 # numpy, torch and numba are imported where they are used, so that --help answers at once.
 
 __all__ = ["main"]
 
 PLOT_FORMATS = ("jpg", "pdf", "png", "svg")
 MAX_DIM = 1000
-
-_TARGET = """\
-TARGET is a name from `radial gallery`, a formula after expr: in x1, x2, ... (or x, y, z), or a data file:
-  .npy           gridded values, one axis a coordinate
-  .npz           `values` with optional `lower` and `upper` (a grid), or `points` and `values` (samples)
-  .csv           with a header x1,...,xn,value (or x,y,z and y1,...,ym): scattered samples, one a row;
-                 without a header: a matrix of gridded values
-  .png, .jpg...  grey levels in [0, 1], x to the right, y up"""
-_DOMAIN = """\
-SPEC is box:LO,HI (the same in every coordinate), box:LO,HI;LO,HI;... , ball:RADIUS (about the origin) or space
-(all of R^n, for targets that approach an affine map at infinity)."""
-
-_MAIN_HELP = """\
-examples:
-  radial gallery
-  radial build gaussian --eps 0.1
-  radial build franke --eps 0.2 --out franke.safetensors --plot franke.png
-  radial evaluate franke.safetensors franke --samples 100000
-
-Exit status: 0 success, 1 the measured error exceeds eps, 2 wrong input or refused, 130 interrupted.
-"""
-_GALLERY_HELP = """\
-The spread of the values is taken on the domain: the diagonal of their bounding box, measured on a grid.
-
-examples:
-  radial gallery
-  radial gallery --json
-"""
-_BUILD_HELP = f"""\
-{_TARGET}
-{_DOMAIN}
-
---json prints target, eps, domain, builder, theorem, reason, lipschitz, lipschitz_source, cover, cells,
-hidden_layers, parameters, lower, upper (null: not certified), claim, argmax, samples, seconds (of building),
-measuring_seconds, files and hidden_widths (one number per hidden layer).
-
-examples:
-  radial build gaussian --eps 0.1
-  radial build gaussian --dim 3 --eps 0.2 --domain ball:2 --builder constant_width --json
-  radial build 'expr:sin(x1) * cos(x2)' --eps 0.3 --domain 'box:-3,3;0,1' --lipschitz 1.5
-  radial build heights.csv --eps 0.05 --out heights.safetensors --plot heights.pdf
-"""
-_EVALUATE_HELP = f"""\
-FILE was written by `radial build --out` or approx.storage.save. {_TARGET}
-{_DOMAIN}
-Without --domain the error is looked for on the target's own compact domain.
-
---json prints file, target, eps (of the build, or null), domain, hidden_layers, parameters, lower, upper
-(null: not certified), claim, argmax, samples, measuring_seconds, files and hidden_widths (one number per
-hidden layer).
-
-examples:
-  radial evaluate franke.safetensors franke
-  radial evaluate gaussian.safetensors gaussian --domain space --samples 1000000 --json
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="radial",
         description="Build explicit radial networks that approximate a function, and measure their error.",
-        epilog=_MAIN_HELP,
+        epilog=_help.MAIN,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -128,9 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="print one JSON value on stdout")
         return sub
 
-    command("gallery", _gallery, "List the ready-made targets.", _GALLERY_HELP)
+    command("gallery", _gallery, "List the ready-made targets.", _help.GALLERY)
 
-    build = command("build", _build, "Build a network for a target and measure its error.", _BUILD_HELP)
+    build = command("build", _build, "Build a network for a target and measure its error.", _help.BUILD)
     build.add_argument("target", metavar="TARGET")
     build.add_argument("--eps", type=float, required=True, help="tolerance of the sup norm, > 0")
     build.add_argument(
@@ -143,13 +90,25 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--lipschitz", type=float, metavar="L", help="Lipschitz constant of the target, if you know it")
     build.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of the weights")
     build.add_argument("--max-layers", type=int, metavar="N", help="refuse to build more hidden layers than this")
+    build.add_argument("--no-proof", action="store_true", help="measure only, without certifying an upper bound")
     build.add_argument("--out", metavar="FILE", help="save the network here (safetensors)")
-    evaluate = command("evaluate", _evaluate, "Measure the error of a saved network.", _EVALUATE_HELP)
+    evaluate = command("evaluate", _evaluate, "Measure the error of a saved network.", _help.EVALUATE)
     evaluate.add_argument("file", metavar="FILE")
     evaluate.add_argument("target", metavar="TARGET")
-    for sub in (build, evaluate):
+    certify = command("certify", _certify, "Prove bounds of the error of a saved network.", _help.CERTIFY)
+    certify.add_argument("file", metavar="FILE")
+    certify.add_argument("target", metavar="TARGET")
+    certify.add_argument("--eps", type=float, help="what to prove (default: the tolerance of the build)")
+    certify.add_argument("--tol", type=float, help="stop when the bounds are this close (default: once eps is decided)")
+    certify.add_argument(
+        "--lipschitz", type=float, metavar="L", help="Lipschitz constant of the target, if you know it"
+    )
+    certify.add_argument("--max-seconds", type=float, default=60.0, metavar="S", help="budget (default 60)")
+    certify.add_argument("--quiet", action="store_true", help="no progress and no report")
+    for sub in (build, evaluate, certify):
         sub.add_argument("--domain", metavar="SPEC", help="where the error counts")
         sub.add_argument("--dim", type=int, metavar="N", help="dimension, for gallery targets and formulas")
+    for sub in (build, evaluate):
         sub.add_argument("--samples", type=int, metavar="N", help="points of the measurement")
         sub.add_argument("--seed", type=int, default=0, help="of the measurement's points (default 0)")
         sub.add_argument("--plot", metavar="FILE", help=f"draw an overview ({', '.join(PLOT_FORMATS)})")
@@ -212,6 +171,7 @@ def _build(args: argparse.Namespace) -> int:
             dtype=getattr(torch, args.dtype),
             seed=args.seed,
             progress=_show_progress(args),
+            prove=not args.no_proof,
             **_given(args, "builder", "cover", "values", "max_layers", "samples"),
         )
     except constructions.ToleranceMissed as missed:
@@ -254,13 +214,44 @@ def _evaluate(args: argparse.Namespace) -> int:
         progress=_show_progress(args),
         **_given(args, "samples"),
     )
-    eps = saved.provenance.get("eps")
-    eps = float(eps) if isinstance(eps, int | float) and 0 < eps < math.inf else None
+    eps = _built_for(saved)
     if "plot" in files:
         _draw(files["plot"], saved.network, target, report=report, eps=eps, domain=report.domain)
     rows = {"file": args.file, "target": target.name, "domain": str(report.domain)}
     _show(args, rows, rows | {"eps": eps}, saved.network, report, eps, files)
     return 0
+
+
+def _certify(args: argparse.Namespace) -> int:
+    from approx import storage
+    from approx.certification import certify
+    from approx.domains import WholeSpace
+
+    saved = storage.load(args.file)
+    target, domain = _target_and_domain(args)
+    if domain is None and saved.provenance.get("domain") == str(WholeSpace(target.dim_in)):
+        domain = WholeSpace(target.dim_in)
+    eps = _built_for(saved) if args.eps is None else args.eps
+    report = certify(
+        saved.network,
+        target,
+        domain,
+        eps=eps,
+        tol=args.tol,
+        max_seconds=args.max_seconds,
+        progress=_show_progress(args),
+    )
+    proved = None if eps is None else report.proves(eps)
+    rows = {"file": args.file, "target": target.name, "domain": str(report.domain)}
+    facts = rows | {"eps": eps, "proved": proved, "rests_on": list(report.rests_on)}
+    _show(args, rows, facts, saved.network, report, eps, {})
+    return 0 if proved or (proved is None and report.upper is not None) else 1
+
+
+def _built_for(saved: Any) -> float | None:
+    """The tolerance that the file says it was built for."""
+    eps = saved.provenance.get("eps")
+    return float(eps) if isinstance(eps, int | float) and 0 < eps < math.inf else None
 
 
 def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
@@ -347,16 +338,24 @@ def _show(
     if args.quiet:
         return
     unit = f" {report.unit}" if report.unit else ""
-    bound = "not certified" if report.upper is None else f"{report.upper:.6g}{unit}"
-    verdict = "" if eps is None else f", {'above' if report.refutes(eps) else 'none found above'} eps = {eps:g}"
+    certified = report.upper is not None
+    verdict = ""
+    if eps is not None:
+        words = "above" if report.refutes(eps) else "proved within" if report.proves(eps) else "none found above"
+        verdict = f", {words} eps = {eps:g}"
+    if certified:
+        error = {"error": f"{report.lower:.6g} <= sup |F - f| <= {report.upper:.6g}{unit}{verdict}"}
+        error |= {"claim": report.claim, "rests on": "; ".join(report.rests_on)}
+    else:
+        error = {"error": f"at least {report.lower:.6g}{unit} at {report.samples:,} points{verdict}"}
+        error |= {"upper bound": "not certified"}
     widths = network.hidden_widths
     span = f"{min(widths)}" if len(set(widths)) == 1 else f"{min(widths, default=0)} to {max(widths, default=0)}"
     x, f, y = (_vector(value) for value in (report.argmax, report.target_value, report.network_value))
     rows = rows | {
         "hidden layers": f"{network.hidden_layers:,}, width {span}",
         "parameters": f"{network.parameter_count:,}, {str(network.dtype).removeprefix('torch.')}",
-        "error": f"at least {report.lower:.6g}{unit} at {report.samples:,} points{verdict}",
-        "upper bound": bound,
+        **error,
         "worst at": f"x = {x}: target {f}, network {y}",
         "seconds": (f"{facts['seconds']:.3g} building, " if "seconds" in facts else "")
         + f"{report.seconds:.3g} measuring",

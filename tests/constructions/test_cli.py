@@ -96,7 +96,7 @@ def test_build_is_repeatable(run):
 def test_build_reports_in_words(run, tmp_path):
     status, out, _ = run("build", "gaussian", "--eps", 0.3, "--out", tmp_path / "net", *QUICK)
     assert status == 0
-    pieces = ("gaussian", "R^2", "heorem", "hidden layers", "parameters", "none found above eps", "worst at", "net (")
+    pieces = ("gaussian", "R^2", "heorem", "hidden layers", "parameters", "proved within eps", "worst at", "net (")
     for piece in pieces:
         assert piece in out
 

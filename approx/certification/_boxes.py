@@ -1,0 +1,368 @@
+"""Bounds of |F - f| on boxes and at points, for an ordered-cell function F and bounds of f. Rounded outward."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from approx import _checks
+from approx._compile import compiled
+from approx.affine import AffineMap
+from approx.certification.cells import Cells, Lists
+from approx.domains import Ball, Box
+
+__all__ = ["Block", "Problem"]
+
+Array = NDArray[np.float64]
+
+_ULP = 2.0**-52
+_CHUNK = 1 << 16  # cells whose range of f is asked for together
+
+
+@dataclass
+class Block:
+    """k boxes and what is known on them.
+
+    lower, upper : (k, n)
+    lists : the cells that may decide F there
+    low, high : (k, m) bounds of f; infinite where nothing is known, never NaN
+    outside : (k,) bound of |f - L|; only read where no cell surely holds the box
+    bounds, pieces : (k,) bound of |F - f|, and the cell it is for, -1 for L
+    cuts : (k, n) a point where to cut the box; NaN, or a point on its boundary: in the middle
+    """
+
+    lower: Array
+    upper: Array
+    lists: Lists
+    low: Array
+    high: Array
+    outside: Array
+    bounds: Array
+    pieces: NDArray[np.int32]
+    cuts: Array
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def take(self, rows: NDArray) -> Block:
+        """The boxes with these indices."""
+        lists = take_lists(self.lists, rows)
+        rest = (self.low, self.high, self.outside, self.bounds, self.pieces, self.cuts)
+        return Block(self.lower[rows], self.upper[rows], lists, *(array[rows] for array in rest))
+
+    @classmethod
+    def join(cls, blocks: list[Block]) -> Block:
+        if len(blocks) == 1:
+            return blocks[0]
+        sizes = np.concatenate([np.diff(block.lists[0]) for block in blocks])
+        cells, closed = (np.concatenate([block.lists[i] for block in blocks]) for i in (1, 2))
+        names = ("lower", "upper", "low", "high", "outside", "bounds", "pieces", "cuts")
+        arrays = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in names}
+        return cls(lists=(np.concatenate(([0], np.cumsum(sizes))), cells, closed), **arrays)
+
+
+class Problem:
+    """F, f and the domain, fixed for a whole search. The arguments are those of `branch_and_bound`."""
+
+    def __init__(
+        self,
+        call: str,
+        cells: Cells,
+        values: ArrayLike,
+        affine: AffineMap,
+        oracle: Any,
+        domain: Box | Ball,
+        value_error: ArrayLike,
+        deadline: float,
+    ):
+        for name, value, kinds, action in (
+            ("cells", cells, (Cells,), "Convert a cover with Cells.of(cover)."),
+            ("affine", affine, (AffineMap,), "Build it with AffineMap(A, b)."),
+            ("domain", domain, (Box, Ball), "On R^n, bound what is outside a compact domain by a tail."),
+        ):
+            if not isinstance(value, kinds):
+                required = " or ".join(kind.__name__ for kind in kinds)
+                raise TypeError(_checks.message(call, f"{name} = {_checks.show(value)}", required, action))
+        n, m = affine.dim_in, affine.dim_out
+        if {cells.dim_in, domain.dim} != {n}:
+            received = f"cells in R^{cells.dim_in}, a domain in R^{domain.dim}, an affine map on R^{n}"
+            raise ValueError(_checks.message(call, received, "the same dimension", "Pass parts of one problem."))
+        if not callable(getattr(oracle, "range", None)):
+            received = f"oracle = {_checks.show(oracle)}"
+            raise TypeError(_checks.message(call, received, "an object with range(lower, upper)", "Wrap the bounds."))
+        self.call, self.cells, self.affine, self.oracle = call, cells, affine, oracle
+        self.values = np.array(_checks.finite_array(call, "values", values, (len(cells), m)), order="C")
+        error = _checks.real_array(call, "value_error", value_error)
+        if error.shape not in ((), (len(cells) + 1,)) or not ((error >= 0) & np.isfinite(error)).all():
+            received = f"value_error = {_checks.show(value_error)}"
+            required = f"one finite number >= 0, or ({len(cells) + 1},) of them"
+            raise ValueError(_checks.message(call, received, required, "Pass bounds, without NaN."))
+        self.errors = np.array(np.broadcast_to(error, (len(cells) + 1,)))
+        self.ball = domain if isinstance(domain, Ball) else None
+        if self.ball is None:
+            self.lower, self.upper = domain.lower.copy(), domain.upper.copy()
+        else:
+            self.lower = np.nextafter(domain.center - domain.radius, -np.inf)
+            self.upper = np.nextafter(domain.center + domain.radius, np.inf)
+        # Factors that exceed the rounding of a norm of m, or n, numbers and a few operations around it.
+        self._up, self._down = 1 + (m + 8) * _ULP, 1 - (m + 8) * _ULP
+        self._wide = 1 + (n + 8) * _ULP
+        self._inner, self._outer = cells.thresholds(self.lower, self.upper)
+        self._caps = np.full(len(cells), np.inf)  # bounds of |f - y_i| on all of cell i
+        self._scale = self.upper - self.lower
+        low, high = cells.boxes(self.lower, self.upper)
+        known = np.flatnonzero((low <= high).all(axis=1))
+        if len(known):
+            # Boxes are halved where they are longest, measured by the cells.
+            self._scale = np.maximum(np.median((high - low)[known], axis=0), self._scale * 2.0**-40)
+        for start in range(0, len(known), _CHUNK):
+            if time.time() > deadline:
+                break
+            part = known[start : start + _CHUNK]
+            least, most = self.range(low[part], high[part])
+            gap = np.maximum(most - self.values[part], self.values[part] - least)
+            self._caps[part] = self._upward(gap, self.errors[part])
+
+    def root(self) -> Block:
+        """The box around the domain."""
+        lower, upper = self.lower[None], self.upper[None]
+        everything = np.arange(len(self.cells), dtype=np.int32)
+        lists = (np.array([0, len(everything)]), everything, np.array([False]))
+        lists, _, cuts = self.refine(lower, upper, np.array([0]), lists, np.array([False]))
+        return self.block(lower, upper, lists, *self.range(lower, upper), np.array([np.inf]), cuts)
+
+    def block(self, lower: Array, upper: Array, lists: Lists, low, high, outside: Array, cuts: Array) -> Block:
+        """The boxes with their bounds of |F - f|, given bounds of f and, perhaps poor ones, of |f - L|."""
+        rows = np.flatnonzero(~lists[2])
+        outside = outside.copy()
+        outside[rows] = np.minimum(outside[rows], self._outside(lower[rows], upper[rows], low[rows], high[rows]))
+        bounds, pieces = self.bounds(np.arange(len(lower)), lists, low, high, outside)
+        return Block(lower, upper, lists, low, high, outside, bounds, pieces, cuts)
+
+    def refine(
+        self, lower: Array, upper: Array, rows: NDArray, lists: Lists, join: NDArray
+    ) -> tuple[Lists, NDArray[np.bool_]]:
+        """The lists of boxes that lie in the boxes `rows`, whose lists are given; see Cells.refine."""
+        return self.cells.refine(lower, upper, rows, lists, self._inner, self._outer, join)
+
+    def bounds(self, rows, lists, low, high, outside) -> tuple[Array, NDArray[np.int32]]:
+        """(k,) bounds of |F - f| and the cells they are for, on boxes with these lists; low, high and outside are for
+        larger boxes, of which box k lies in number rows[k]."""
+        bounds, pieces = np.empty(len(rows)), np.empty(len(rows), np.int32)
+        _bounds(rows, *lists, low, high, outside, self.values, self.errors, self._caps, self._up, bounds, pieces)
+        return bounds, pieces
+
+    def range(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+        """(k, m) bounds of f on boxes that are never NaN; infinite where the oracle knows nothing."""
+        return self._usable(self.oracle.range(lower, upper), (len(lower), self.affine.dim_out))
+
+    def narrow(self, block: Block) -> Block:
+        """The same boxes with the bounds of f on them, where so far those of larger boxes stood."""
+        low, high = self.range(block.lower, block.upper)
+        middle = np.clip(block.lower / 2 + block.upper / 2, block.lower, block.upper)
+        self._refute(middle, self._holds(middle), low, high, block)
+        low, high = np.maximum(low, block.low), np.minimum(high, block.high)
+        proper = low <= high  # not so, perhaps, on boxes beyond the domain
+        low, high = np.where(proper, low, -np.inf), np.where(proper, high, np.inf)
+        return self.block(block.lower, block.upper, block.lists, low, high, block.outside, block.cuts)
+
+    def _usable(self, bounds, shape) -> tuple[Array, Array]:
+        low, high = (np.ascontiguousarray(bound, dtype=np.float64) for bound in bounds)
+        if low.shape != shape or high.shape != shape:
+            received = f"bounds of shapes {low.shape} and {high.shape} from the oracle for {shape[0]} boxes"
+            raise ValueError(_checks.message(self.call, received, f"shape {shape}", "Correct the oracle."))
+        proper = low <= high
+        return np.where(proper, low, -np.inf), np.where(proper, high, np.inf)
+
+    def _affine_range(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+        matrix, offset = self.affine.matrix, self.affine.offset
+        low = high = np.broadcast_to(offset, (len(lower), len(offset)))
+        if self.affine.is_constant:
+            return low, high
+        for j in range(matrix.shape[1]):
+            ends = lower[:, j, None] * matrix[:, j], upper[:, j, None] * matrix[:, j]
+            low, high = low + np.minimum(*ends), high + np.maximum(*ends)
+        size = np.abs(matrix) @ np.maximum(np.abs(self.lower), np.abs(self.upper)) + np.abs(offset)
+        slack = size * ((2 * matrix.shape[1] + 4) * _ULP) + 1e-300
+        return low - slack, high + slack
+
+    def _outside(self, lower: Array, upper: Array, low: Array, high: Array) -> Array:
+        least, most = self._affine_range(lower, upper)
+        gap = np.maximum(high - least, most - low)
+        if hasattr(self.oracle, "residual_range") and not self.affine.is_constant and len(lower):
+            below, above = self._usable(self.oracle.residual_range(lower, upper, self.affine), low.shape)
+            gap = np.minimum(gap, np.maximum(above, -below))
+        return self._upward(gap, self.errors[-1])
+
+    def _upward(self, gap: Array, error: Array | float) -> Array:
+        return (norm(gap) * self._up + error) * self._up
+
+    def meets_domain(self, lower: Array, upper: Array) -> NDArray[np.bool_]:
+        """(k,) False where a box surely misses the domain, a ball."""
+        gap = np.maximum(np.maximum(lower - self.ball.center, self.ball.center - upper), 0.0)
+        return ~(norm(gap) > self.ball.radius * self._wide)
+
+    def split(self, block: Block) -> tuple[Array, Array, NDArray, NDArray[np.bool_]]:
+        """Halve every box where it is longest, and its halves again: lower, upper, the box that each part comes from,
+        and whether it is too small to be halved again. Boxes with a point where to cut are cut there."""
+        rows = np.repeat(np.arange(len(block)), 4)
+        lower, upper = block.lower[rows], block.upper[rows]
+        tiny = np.empty(len(rows), np.bool_)
+        _split(lower, upper, block.cuts, 1 / self._scale, tiny)
+        return lower, upper, rows, tiny
+
+    def proposals(self, block: Block) -> Array:
+        """(k, n) one point of each box: alternately its middle, and, for the piece that its bound is for, a point just
+        inside the cell, or the point that the cells hold worst."""
+        points = block.lower / 2 + block.upper / 2
+        turn = np.arange(len(block)) % 2 == 1
+        rows = np.flatnonzero(turn & (block.pieces >= 0))
+        if len(rows):
+            points[rows] = self.cells.just_inside(points[rows], block.pieces[rows])
+        rows = np.flatnonzero(turn & (block.pieces < 0) & ~np.isnan(block.cuts).any(axis=1))
+        points[rows] = block.cuts[rows]
+        if self.ball is not None:
+            offset = points - self.ball.center
+            length = np.maximum(norm(np.abs(offset)), 1e-300)
+            points = self.ball.center + offset * np.minimum(1.0, self.ball.radius * (1 - 1e-14) / length)[:, None]
+        return np.clip(points, block.lower, block.upper)
+
+    def look(self, block: Block, points: Array) -> tuple[Array, Array, Array]:
+        """Look at one point of each box, (k, n).
+
+        Returns (k,) each: a lower bound of |F - f| for every F that the value errors allow; one for some such F; and
+        whether they hold, the point being surely in the domain and in no collar.
+        """
+        (starts, cells, closed), _, _ = self.refine(
+            points, points, np.arange(len(points)), block.lists, np.zeros(len(block), np.bool_)
+        )
+        low, high = self.range(points, points)
+        valid = self._holds(points)
+        self._refute(points, valid, low, high, block)
+        counts = np.diff(starts)
+        least, most = self._affine_range(points, points)
+        size, error = self._downward(low - most, least - high), np.full(len(points), self.errors[-1])
+        in_cell = closed & (counts == 1)
+        cell = cells[starts[:-1][in_cell]]
+        values = self.values[cell]
+        size[in_cell], error[in_cell] = self._downward(low[in_cell] - values, values - high[in_cell]), self.errors[cell]
+        decided = valid & (in_cell | (~closed & (counts == 0)))
+        return np.maximum((size - error) * self._down, 0.0), size + error, decided
+
+    def _downward(self, first: Array, second: Array) -> Array:
+        return norm(np.maximum(np.maximum(first, second), 0.0)) * self._down
+
+    def _holds(self, points: Array) -> NDArray[np.bool_]:
+        """(k,) whether each point of the box around the domain surely lies in the domain."""
+        if self.ball is None:
+            return np.ones(len(points), np.bool_)
+        return norm(np.abs(points - self.ball.center)) * self._wide <= self.ball.radius
+
+    def _refute(self, points: Array, valid: NDArray[np.bool_], low: Array, high: Array, block: Block) -> None:
+        """Raise ValueError if f cannot be within low and high at a valid point and within the bounds of its box."""
+        wrong = valid & ((low > block.high) | (high < block.low)).any(axis=1)
+        if wrong.any():
+            i = int(wrong.argmax())
+            received = f"f within {low[i].tolist()} .. {high[i].tolist()} at x = {points[i].tolist()}, but within"
+            received += f" {block.low[i].tolist()} .. {block.high[i].tolist()} on a box around it"
+            action = "Correct the target's enclosure, or its Lipschitz constant."
+            raise ValueError(_checks.message(self.call, received, "bounds that do not contradict each other", action))
+
+
+def norm(vectors: Array) -> Array:
+    """(k, m) numbers >= 0 -> (k,) Euclidean norms, without overflow or underflow on the way."""
+    if vectors.shape[1] == 1:
+        return vectors[:, 0]
+    largest = vectors.max(axis=1)
+    divisor = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)[:, None]
+    scaled = np.where(np.isfinite(largest)[:, None], vectors / divisor, 0.0)
+    return np.where(np.isfinite(largest), largest * np.sqrt(np.square(scaled).sum(axis=1)), largest)
+
+
+def take_lists(lists: Lists, rows: NDArray) -> Lists:
+    starts, cells, closed = lists
+    new_starts = np.concatenate(([0], np.cumsum(starts[rows + 1] - starts[rows])))
+    new_cells = np.empty(new_starts[-1], cells.dtype)
+    _take(starts, cells, rows, new_starts, new_cells)
+    return new_starts, new_cells, closed[rows]
+
+
+@compiled
+def _take(starts, cells, rows, new_starts, new_cells):  # pragma: no cover - compiled
+    for k in range(rows.shape[0]):
+        size = new_starts[k + 1] - new_starts[k]
+        for e in range(size):
+            new_cells[new_starts[k] + e] = cells[starts[rows[k]] + e]
+
+
+@compiled
+def _longest(lower, upper, k, density):  # pragma: no cover - compiled
+    """The axis along which to halve box k, -1 if floating point has no room for it on any axis."""
+    axis = -1
+    longest = 0.0
+    for a in range(lower.shape[1]):
+        low, high = lower[k, a], upper[k, a]
+        width = high - low
+        if width * density[a] > longest and width > 2.0**-50 * max(abs(low), abs(high)) + 1e-300:
+            longest = width * density[a]
+            axis = a
+    return axis
+
+
+@compiled
+def _split(lower, upper, cuts, density, tiny):  # pragma: no cover - compiled
+    for k in range(lower.shape[0]):
+        for turn in range(2):
+            axis = _longest(lower, upper, k, density)
+            if axis < 0:
+                continue
+            middle = lower[k, axis] / 2 + upper[k, axis] / 2
+            longest = 0.0
+            for a in range(lower.shape[1]):
+                width = upper[k, a] - lower[k, a]
+                room = min(cuts[k // 4, a] - lower[k, a], upper[k, a] - cuts[k // 4, a])
+                if room > 2.0**-20 * width and width * density[a] > longest:
+                    longest = width * density[a]
+                    axis = a
+                    middle = cuts[k // 4, a]
+            middle = min(max(middle, lower[k, axis]), upper[k, axis])
+            if (k >> turn) & 1:
+                lower[k, axis] = middle
+            else:
+                upper[k, axis] = middle
+        tiny[k] = _longest(lower, upper, k, density) < 0
+
+
+@compiled
+def _bounds(
+    rows, starts, cells, closed, low, high, outside, values, errors, caps, up, bounds, pieces
+):  # pragma: no cover - compiled
+    dim = values.shape[1]
+    for k in range(rows.shape[0]):
+        row = rows[k]
+        bound = 0.0 if closed[k] else outside[row]
+        piece = -1
+        for e in range(starts[k], starts[k + 1]):
+            i = cells[e]
+            if caps[i] <= bound:
+                continue
+            largest = 0.0
+            for j in range(dim):
+                largest = max(largest, high[row, j] - values[i, j], values[i, j] - low[row, j])
+            length = largest
+            if dim > 1 and 0.0 < largest < np.inf:
+                total = 0.0
+                for j in range(dim):
+                    part = max(high[row, j] - values[i, j], values[i, j] - low[row, j]) / largest
+                    total += part * part
+                length = largest * np.sqrt(total)
+            size = min(caps[i], (length * up + errors[i]) * up)
+            if size > bound:
+                bound = size
+                piece = i
+        bounds[k] = bound
+        pieces[k] = piece

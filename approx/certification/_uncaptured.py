@@ -1,0 +1,283 @@
+"""Uncaptured points, compiled: their affine maps, recovered layer by layer, and the errors of evaluating them.
+
+Model of evaluation: a row is a sum of products, rounded to p binary digits after every operation, in any order, with
+fused multiply-add or without. A sum of k nonzero terms is off by at most gamma_k = k u / (1 - k u) times the sum of
+their sizes, u = 2^-p; by less where it can be proved:
+- Exact sums. If every term is an integer multiple of a power of two g and the sizes add up to at most 2^p g, then
+  every partial sum in every order is a number of the format: there is no rounding at all.
+- Ladders. Let a row be 2^k s + constants, the constants exact multiples of g, and let all sizes stay below 2^p q with
+  q <= g. An inexact addition leaves a multiple of a coarser power of two than before, by at most half of which it is
+  off, and what follows keeps it: q/2 + q/4 + ... < q bounds all roundings of the whole ladder together.
+
+Errors are kept as M zeta + r: a shift zeta of x, carried by the recovered slope M of the layer, and a rest r,
+entry by entry. Layers that mix coordinates move errors into zeta, where products A_2 A_1^-1 A_3 A_2^-1 ... of
+matrices telescope, while products of their absolute values would explode.
+
+All bounds are sums and products of numbers >= 0, so rounding makes them wrong by a relative 2^-53 per operation at
+most; the callers enlarge them by 2^-20, which is enough for 2^33 operations one after another.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from approx._compile import compiled
+
+__all__ = ["recover", "spread"]
+
+_compile = compiled(error_model="numpy")
+
+
+@_compile
+def _gamma(operations, unit):  # pragma: no cover - compiled
+    """k u / (1 - k u), inf where it means nothing."""
+    total = operations * unit
+    return total / (1.0 - total) if total < 0.5 else np.inf
+
+
+@_compile
+def _product(a, b):  # pragma: no cover - compiled
+    """Dekker: a b = p + e exactly, unless it overflows or underflows."""
+    p = a * b
+    t = 134217729.0 * a
+    ah = t - (t - a)
+    al = a - ah
+    t = 134217729.0 * b
+    bh = t - (t - b)
+    bl = b - bh
+    return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
+
+
+@_compile
+def _add(a, b):  # pragma: no cover - compiled
+    """Knuth: a + b = s + e exactly."""
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
+@_compile
+def recover(first_row, first_entry, column, weight, bias, retire, dim, maps, defects, fixed, squares, mixed):
+    # pragma: no cover - compiled
+    """The affine map of an uncaptured point, layer by layer.
+
+    maps (rows, dim + 1): [slope, offset] of every row; defects (rows, dim + 1): by how much it differs from the
+    exact W [slope, offset] of the previous layer's maps, 0 where every operation was exact
+    fixed (rows,): no path leads from x to the row; squares (L,): q; mixed (L,): some row adds several coordinates
+    that depend on x
+    Returns the first layer that retires a coordinate that depends on x, or -1.
+    """
+    width = dim
+    for layer in range(first_row.shape[0] - 1):
+        width = max(width, first_row[layer + 1] - first_row[layer])
+    before = np.zeros((width, dim + 1))
+    free = np.ones(width, np.bool_)
+    for a in range(dim):
+        before[a, a] = 1.0
+    square = 0.0
+    for layer in range(first_row.shape[0] - 1):
+        retired = retire[layer]
+        if retired < 0:
+            square = 0.0
+        elif free[retired]:
+            return layer
+        else:
+            square += before[retired, dim] * before[retired, dim]
+        squares[layer] = square
+        for row in range(first_row[layer], first_row[layer + 1]):
+            inputs = 0
+            for e in range(first_entry[row], first_entry[row + 1]):
+                if free[column[e]]:
+                    inputs += 1
+            fixed[row] = inputs == 0
+            if inputs > 1:
+                mixed[layer] = True
+            for a in range(dim + 1):
+                high = bias[row] if a == dim else 0.0
+                low = 0.0
+                size = abs(high)
+                rough = 0.0  # sizes of the corrections: 0 means that nothing was rounded
+                for e in range(first_entry[row], first_entry[row + 1]):
+                    value = before[column[e], a]
+                    if value == 0.0:
+                        continue
+                    p, e1 = _product(weight[e], value)
+                    high, e2 = _add(high, p)
+                    low += e1 + e2
+                    rough += abs(e1) + abs(e2)
+                    size += abs(p)
+                    if abs(p) < 1e-280:
+                        rough += 1e-300
+                maps[row, a] = high + low
+                if rough > 0.0:
+                    terms = first_entry[row + 1] - first_entry[row] + 2
+                    tiny = terms * (terms * 2.0**-104 * size + 1e-300)
+                    defects[row, a] = abs((high - maps[row, a]) + low) * (1 + 2.0**-50) + tiny
+        for j in range(first_row[layer + 1] - first_row[layer]):
+            row = first_row[layer] + j
+            before[j] = maps[row]
+            free[j] = not fixed[row]
+    return -1
+
+
+@_compile
+def _state(width):  # pragma: no cover - compiled
+    """Per coordinate: size, how many terms it is a sum of, its error in two parts, what it is a multiple of."""
+    return np.zeros(width), np.ones(width), np.zeros(width), np.zeros(width), np.zeros(width)
+
+
+@_compile
+def spread(
+    first_row,
+    first_entry,
+    column,
+    weight,
+    grid,
+    bias,
+    bias_grid,
+    counted,
+    step,
+    retire,
+    dim,
+    maps,
+    defects,
+    fixed,
+    based,
+    pull,
+    keep,
+    shift,
+    extra,
+    radius,
+    digits,
+    smallest,
+    largest,
+    zeta,
+    rest,
+    carried,
+    terms,
+):  # pragma: no cover - compiled
+    """Errors of uncaptured points with |x| <= radius, as M zeta + r.
+
+    digits > 0: rounding in that many digits; digits = 0: none, only `extra` (rows,) is injected
+    based (L,): -1 or which of pull (K, dim, width), keep (K, width, width) moves r into zeta, |B| and |I - M B|
+    shift: |zeta| of the input, per coordinate; smallest, largest: the least normal and the largest
+    number of the format
+    Results: zeta (L, dim), rest (rows,), carried (L,) squared errors of q, terms (L,) how many squares are added
+    """
+    width = dim
+    for layer in range(first_row.shape[0] - 1):
+        width = max(width, first_row[layer + 1] - first_row[layer])
+    unit = 2.0**-digits
+    size, load, base, ladder, multiple = (
+        np.zeros(width),
+        np.ones(width),
+        np.zeros(width),
+        np.zeros(width),
+        np.zeros(width),
+    )
+    free = np.ones(width, np.bool_)
+    size[:dim] = radius * (1 + 1e-9)
+    moved = np.full(dim, shift)
+    omega = np.zeros(width)
+    square_error = 0.0
+    squares = 0.0
+    for layer in range(first_row.shape[0] - 1):
+        retired = retire[layer]
+        if retired < 0:
+            square_error = 0.0
+            squares = 0.0
+        else:
+            square_error += (base[retired] + ladder[retired]) ** 2
+            squares += load[retired]
+        carried[layer] = square_error
+        rows = first_row[layer + 1] - first_row[layer]
+        new_size, new_load, new_base, new_ladder, new_multiple = (
+            np.zeros(width),
+            np.ones(width),
+            np.zeros(width),
+            np.zeros(width),
+            np.zeros(width),
+        )
+        for j in range(rows):
+            row = first_row[layer] + j
+            total = abs(bias[row])
+            count = 1.0 if bias[row] != 0.0 else 0.0
+            error = 0.0
+            common = bias_grid[row]  # all terms but the one that varies are multiples of it
+            powers = True
+            varying = 0
+            single = 0
+            factor = 0.0
+            for e in range(first_entry[row], first_entry[row + 1]):
+                k = column[e]
+                w = abs(weight[e])
+                total += w * size[k]
+                count += load[k]
+                error += w * (base[k] + ladder[k])
+                powers = powers and grid[e] == w
+                if free[k]:
+                    varying += 1
+                    single = k
+                    factor = w if grid[e] == w else 0.0
+                else:
+                    common = min(common, grid[e] * multiple[k])
+            new_multiple[j] = common if varying == 0 else 0.0
+            operations = count - 1.0 if powers else count
+            ladders = varying == 1 and factor > 0.0
+            if digits == 0 or not counted[row]:
+                new_base[j] = error
+            elif operations <= 0.0:  # one term, scaled by a power of two
+                new_base[j] = factor * base[single] if ladders else error
+                new_ladder[j] = factor * ladder[single] if ladders else 0.0
+            elif varying == 0 and total <= common * 2.0**digits and common >= smallest:
+                new_base[j] = error
+            else:
+                exponent = math.frexp(total * (1 + 2 * (count + 2) * unit))[1]
+                level = max(factor * ladder[single], math.ldexp(unit, exponent)) if ladders else np.inf
+                if level <= common and smallest <= level < np.inf:
+                    new_base[j] = factor * base[single]
+                    new_ladder[j] = level
+                else:
+                    new_base[j] = error + _gamma(operations, unit) * total + operations * smallest
+                    new_multiple[j] = 0.0
+            if digits > 0 and total > largest:
+                new_base[j] = np.inf
+            new_base[j] += extra[row]
+            spill = 0.0
+            slope = 0.0
+            for a in range(dim):
+                spill += defects[row, a] * moved[a]
+                slope += maps[row, a] * maps[row, a]
+            new_base[j] += spill
+            if counted[row]:
+                new_size[j] = np.sqrt(slope) * radius + abs(maps[row, dim]) + new_base[j] + new_ladder[j]
+                for a in range(dim):
+                    new_size[j] += abs(maps[row, a]) * moved[a]
+                if fixed[row] and new_size[j] == 0.0:
+                    new_load[j] = 0.0
+            else:
+                new_size[j] = total
+                new_load[j] = count
+            omega[j] = new_base[j] + new_ladder[j]
+        b = based[layer]
+        if b >= 0:
+            for a in range(dim):
+                for k in range(rows):
+                    moved[a] += pull[b, a, k] * omega[k]
+            for j in range(rows):
+                new_ladder[j] = 0.0
+                new_base[j] = 0.0
+                for k in range(rows):
+                    new_base[j] += keep[b, j, k] * omega[k]
+        size, load, base, ladder, multiple = new_size, new_load, new_base, new_ladder, new_multiple
+        zeta[layer] = moved
+        added = squares
+        for j in range(rows):
+            row = first_row[layer] + j
+            rest[row] = base[j] + ladder[j]
+            free[j] = not fixed[row]
+            if counted[row]:
+                added += load[j]
+        terms[layer] = added

@@ -1,0 +1,75 @@
+"""What `radial --help` and its commands print below their options."""
+
+__all__ = ["BUILD", "CERTIFY", "EVALUATE", "GALLERY", "MAIN"]
+
+_TARGET = """\
+TARGET is a name from `radial gallery`, a formula after expr: in x1, x2, ... (or x, y, z), or a data file:
+  .npy           gridded values, one axis a coordinate
+  .npz           `values` with optional `lower` and `upper` (a grid), or `points` and `values` (samples)
+  .csv           with a header x1,...,xn,value (or x,y,z and y1,...,ym): scattered samples, one a row;
+                 without a header: a matrix of gridded values
+  .png, .jpg...  grey levels in [0, 1], x to the right, y up"""
+_DOMAIN = """\
+SPEC is box:LO,HI (the same in every coordinate), box:LO,HI;LO,HI;... , ball:RADIUS (about the origin) or space
+(all of R^n, for targets that approach an affine map at infinity)."""
+
+MAIN = """\
+examples:
+  radial gallery
+  radial build gaussian --eps 0.1
+  radial build franke --eps 0.2 --out franke.safetensors --plot franke.png
+  radial evaluate franke.safetensors franke --samples 100000
+  radial certify franke.safetensors franke
+
+Exit status: 0 success, 1 the error exceeds eps (certify: or is not proved to stay within it), 2 wrong input or
+refused, 130 interrupted.
+"""
+GALLERY = """\
+The spread of the values is taken on the domain: the diagonal of their bounding box, measured on a grid.
+
+examples:
+  radial gallery
+  radial gallery --json
+"""
+BUILD = f"""\
+{_TARGET}
+{_DOMAIN}
+
+--json prints target, eps, domain, builder, theorem, reason, lipschitz, lipschitz_source, cover, cells,
+hidden_layers, parameters, lower, upper (null: not certified), claim, rests_on, argmax, samples, seconds (of building),
+measuring_seconds, files and hidden_widths (one number per hidden layer).
+
+examples:
+  radial build gaussian --eps 0.1
+  radial build gaussian --dim 3 --eps 0.2 --domain ball:2 --builder constant_width --json
+  radial build 'expr:sin(x1) * cos(x2)' --eps 0.3 --domain 'box:-3,3;0,1' --lipschitz 1.5
+  radial build heights.csv --eps 0.05 --out heights.safetensors --plot heights.pdf
+"""
+EVALUATE = f"""\
+FILE was written by `radial build --out` or approx.storage.save. {_TARGET}
+{_DOMAIN}
+Without --domain the error is looked for on the target's own compact domain.
+
+--json prints file, target, eps (of the build, or null), domain, hidden_layers, parameters, lower, upper
+(null: not certified), claim, argmax, samples, measuring_seconds, files and hidden_widths (one number per
+hidden layer).
+
+examples:
+  radial evaluate franke.safetensors franke
+  radial evaluate gaussian.safetensors gaussian --domain space --samples 1000000 --json
+"""
+CERTIFY = f"""\
+FILE was written by `radial build --out` or approx.storage.save. {_TARGET}
+{_DOMAIN}
+The pieces of the network are recovered from the stored weights and compared with the target by interval arithmetic:
+the result is a proof for the file, whatever built it, and says what it rests on. Without --domain it is about all of
+R^n if the network was built for that, else about the target's own compact domain.
+
+--json prints file, target, eps (given, or of the build, or null), domain, hidden_layers, parameters, lower, upper
+(null: nothing was proved), claim, rests_on, proved (upper <= eps, null without eps), argmax, seconds and
+hidden_widths (one number per hidden layer).
+
+examples:
+  radial certify franke.safetensors franke
+  radial certify gaussian.safetensors gaussian --domain space --tol 1e-4 --json
+"""

@@ -1,0 +1,150 @@
+"""Certificates of built networks: every bound against sampling, every refusal, and claims that are named as such."""
+
+import numpy as np
+import pytest
+import torch
+
+import constructions
+from approx import targets
+from approx.affine import AffineMap
+from approx.certification import EnclosureUnavailable, GlobalBoundUnavailable, certify
+from approx.covers import Cover
+from approx.domains import Ball, Box, WholeSpace
+from approx.evaluation import sup_error
+from approx.networks import Dense, RadialNetwork
+from constructions import constant_width, narrow, widening
+from tests.constructions.test_conformance import ROWS, target_of
+
+
+@pytest.mark.parametrize("builder", constructions.BUILDERS)
+@pytest.mark.parametrize(("name", "dim"), ROWS)
+def test_every_construction_is_proved(builder, name, dim):
+    target = target_of(name, dim)
+    if builder == "minimal" and max(dim, target.dim_out) == 1:
+        return
+    eps = 0.2 if target.dim_out == 1 else 0.4
+    built = constructions.build(target, eps, builder=builder, verify=False)
+    report = certify(built)
+    assert report.proves(eps) and report.claim == "certified", report
+    assert report.lower <= report.upper
+    assert sup_error(built, samples=5000).lower <= report.upper
+
+
+def test_tight_brackets_beat_a_million_samples():
+    built = constructions.build(targets.franke(), 0.1, verify=False)
+    report = certify(built, tol=1e-4)
+    assert report.upper - report.lower <= 1e-4
+    x = np.random.default_rng(0).uniform(-3, 3, (1_000_000, 2))
+    sampled = np.abs(built.network.evaluate(x) - built.target(x)).max()
+    assert sampled <= report.lower <= report.upper
+
+
+def random_problem(seed):
+    """A cover by hand, far from any target, and a formula: nothing was built to fit."""
+    rng = np.random.default_rng(seed)
+    n, m = int(rng.integers(1, 4)), int(rng.integers(1, 3))
+    cells = int(rng.integers(1, 25))
+    affine = AffineMap(rng.normal(size=(m, n)), rng.normal(size=m))
+    if rng.random() < 0.3:
+        axes = np.linalg.qr(rng.normal(size=(cells, n, n)))[0] / rng.uniform(0.1, 1.5, (cells, 1, n))
+        extent = {"shapes": axes}
+    else:
+        extent = {"radii": 10 ** rng.uniform(-2, 0.2, cells)}
+    cover = Cover(rng.uniform(-1, 1, (cells, n)), rng.normal(size=(cells, m)), affine, **extent)
+    a, b, c = rng.normal(size=(m, n)), rng.normal(size=m), rng.uniform(0.1, 3, m)
+    target = targets.from_numpy(
+        lambda x: np.stack([np.sin(c[j] * sum(a[j, i] * x[:, i] for i in range(n))) + b[j] for j in range(m)], axis=1),
+        n,
+        m,
+        domain=Box.cube(n, 1.5),
+        lipschitz=10.0 * float(np.abs(a).sum()) * 3,
+    )
+    return cover, target
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_brackets_hold_for_arbitrary_covers(seed):
+    cover, target = random_problem(seed)
+    assemble = (constant_width, widening, narrow)[seed % 3].assemble
+    dtype = torch.float32 if seed % 7 == 0 and cover.is_balls else torch.float64
+    network = assemble(cover, dtype=dtype, **({"tolerance": 0.01} if assemble is narrow.assemble else {})).network
+    domain = Ball(np.full(target.dim_in, 0.1), 1.3) if seed % 2 else target.domain
+    report = certify(network, target, domain, max_seconds=2)
+    x = domain.sample(20_000, seed)
+    sampled = np.linalg.norm(network.evaluate(x) - target(x), axis=1).max()
+    assert report.upper is not None and sampled <= report.upper
+    # The bound is attained as claimed: by the real network, at the point named.
+    at = report.argmax
+    assert domain.contains(at)
+    assert np.linalg.norm(network.evaluate(at) - target(at)) >= report.lower - 1e-9
+
+
+def test_a_changed_weight_changes_the_verdict():
+    built = constructions.build(targets.gaussian(dim=2), 0.2, builder="constant_width", verify=False)
+    with torch.no_grad():
+        built.network.blocks[-1].bias += 0.05
+    for domain in (built.target.domain, WholeSpace(2)):
+        report = certify(built.network, built.target, domain, eps=0.2)
+        assert report.refutes(0.2) and not report.proves(0.2)
+
+
+def test_a_narrow_spike_in_a_formula_is_not_missed():
+    plain = targets.from_expression("sin(x)", domain=Box.cube(1, 1.0), lipschitz=1.0)
+    built = constructions.build(plain, 0.1, verify=False)
+    spike = targets.from_expression("sin(x) + exp(-((x - 0.1234567)*1000)^2)", domain=Box.cube(1, 1.0))
+    report = certify(built.network, spike, tol=1e-3)
+    assert report.lower > 0.85 and not report.proves(0.1)
+
+
+def test_the_same_spike_behind_a_claim_is_conditional():
+    def branchy(x):
+        return np.where(np.abs(x[:, 0] - 0.1234567) < 1e-7, 1.0, 0.0) + np.sin(x[:, 0])
+
+    target = targets.from_numpy(branchy, 1, domain=Box.cube(1, 1.0), lipschitz=1.2)
+    built = constructions.build(target, 0.1, verify=False)
+    report = certify(built, tol=1e-3)
+    assert report.claim == "certified on condition"
+    assert any("claimed Lipschitz constant 1.2" in text for text in report.rests_on)
+
+
+def test_whole_space_with_a_slope():
+    built = constructions.build(targets.affine_bump(dim=2), 0.2, verify=False)
+    report = certify(built)
+    assert report.proves(0.2) and isinstance(report.domain, WholeSpace)
+    assert any("tail" in text for text in report.rests_on)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_gaussian_on_all_of_space_is_unconditional(dim):
+    report = certify(constructions.build(targets.gaussian(dim=dim), 0.2, verify=False))
+    assert report.claim == "certified" and report.proves(0.2) and isinstance(report.domain, WholeSpace)
+    assert any("interval arithmetic on the slabs" in text for text in report.rests_on)
+
+
+def test_no_bound_at_infinity_is_refused():
+    built = constructions.build(targets.ridge(dim=2), 0.2, verify=False)
+    with pytest.raises(GlobalBoundUnavailable, match="no affine part"):
+        certify(built.network, built.target, WholeSpace(2))
+    bump = constructions.build(targets.affine_bump(dim=2), 0.2, verify=False)
+    with torch.no_grad():
+        bump.network.blocks[-1].weight[0, 0] *= 1 + 2.0**-52
+    with pytest.raises(GlobalBoundUnavailable, match="slope"):
+        certify(bump.network, bump.target, WholeSpace(2))
+
+
+def test_nothing_known_between_points_is_refused():
+    target = targets.from_numpy(lambda x: np.where(x[:, 0] > 0, x[:, 0], 0.0), 1, domain=Box.cube(1, 1.0))
+    built = constructions.build(target, 0.2, verify=False)
+    with pytest.raises(EnclosureUnavailable, match="estimated from samples"):
+        certify(built)
+
+
+def test_arguments_that_do_not_fit():
+    eye = torch.eye(2, dtype=torch.float64)
+    network = RadialNetwork([Dense(eye, torch.zeros(2, dtype=torch.float64))])
+    with pytest.raises(TypeError, match="a RadialNetwork"):
+        certify(lambda x: x, targets.gaussian())
+    with pytest.raises(ValueError, match="Match them"):
+        certify(network, targets.gaussian())
+    with pytest.raises(ValueError, match="eps > 0"):
+        certify(constructions.build(targets.gaussian(dim=1), 0.3, verify=False), eps=-1.0)
