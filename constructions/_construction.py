@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -224,7 +225,7 @@ class Builder:
                 if not verify:
                     return built
                 built = _measured(built, samples, seed, progress)
-                return _proved(built) if prove and _is_quick(built) else built
+                return _proved(built, progress) if prove and _is_quick(built) else built
             except (ToleranceMissed, covers.BrokenClaim):
                 # An estimated constant may be too small; a finer cover follows from a larger one.
                 estimated = target.lipschitz is not None and target.lipschitz_source == "estimated"
@@ -375,10 +376,12 @@ def _is_quick(built: Construction) -> bool:
     return built.target.dim_in <= _PROVE_DIM and built.hidden_layers <= _PROVE_LAYERS
 
 
-def _proved(built: Construction) -> Construction:
+def _proved(built: Construction, progress: bool) -> Construction:
     """With an upper bound in the report, where something is known that gives one."""
+    if progress:
+        tqdm.write("proving an upper bound (the first time, this compiles for a while)", file=sys.stderr)
     try:
-        proof = certify(built, max_seconds=_PROVE_SECONDS)
+        proof = certify(built, max_seconds=_PROVE_SECONDS, progress=progress)
     except (EnclosureUnavailable, GlobalBoundUnavailable, AmbiguousNetwork):
         return built
     if proof.upper is None:

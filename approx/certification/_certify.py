@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ __all__ = ["GlobalBoundUnavailable", "certify"]
 
 _CALL = "certify"
 _DECIDED = 1e-6  # of eps: closer bounds would decide nothing that rounding leaves open
+_WARM_UP = 256  # boxes
 _GROWTH = 1.25
 _STEPS = 60
 
@@ -58,7 +60,7 @@ def certify(
     domain : Box, Ball or WholeSpace, by default the construction's, else the target's compact domain
     eps : stop as soon as sup <= eps is proved or refuted, unless `tol` asks for more
     tol : stop when upper - lower <= tol; without tol and eps the bounds are improved until the budget ends
-    max_seconds : the budget; what is proved by then is valid
+    max_seconds : the budget of the search; what is proved by then is valid
     executor : concurrent.futures.Executor that shares the search
 
     The pieces are recovered from the stored weights; a point nearer to a boundary than rounding can tell counts for
@@ -96,13 +98,17 @@ def certify(
     found = pieces(network, None if not domain.compact else _radius(domain))
     tail = None if domain.compact else _outside(found, target, enclosure, eps)
     core = domain if tail is None else Box.cube(domain.dim, tail.half)
-    bracket = branch_and_bound(
+    search = functools.partial(
+        branch_and_bound,
         found.cells(_radius(core)),
         found.values[found.nonempty],
         found.affine,
         enclosure,
         core,
         value_error=found.value_error(_radius(core)),
+    )
+    search(max_boxes=_WARM_UP, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
+    bracket = search(
         eps=eps if tol is None else None,
         tol=tol if tol is not None or eps is None else _DECIDED * eps,
         max_seconds=max_seconds,

@@ -364,6 +364,50 @@ def test_displacement_holds_for_a_long_chain_of_roundings():
     assert found.collar(5.0)[99] < 1e-12  # the entries' sizes alone would grow like 1.38^100
 
 
+def line(shifts, scales=None):
+    """x -> 2^k x + b on a line, layer by layer, beside a constant 2 that keeps every point uncaptured; float32."""
+    scales = np.ones(len(shifts)) if scales is None else scales
+    layers = [([[scales[0]], [0.0]], [shifts[0], 2.0])]
+    layers += [([[a, 0.0], [0.0, 1.0]], [b, 0.0]) for a, b in zip(scales[1:], shifts[1:], strict=True)]
+    return network(*layers, (np.eye(2), np.zeros(2)), dtype=torch.float32)
+
+
+def signs(count, seed=0):
+    return np.random.default_rng(seed).choice([-1.0, 1.0], count)
+
+
+GRID = np.random.default_rng(0).integers(-64, 65, 60) / 8
+LINES = {
+    "shifts on a grid: a ladder": line(GRID),
+    "powers of two between them": line(np.append(GRID, 0.0), np.append(2.0 ** (np.arange(60) % 3 - 1), 1.0)),
+    "shifts on no grid": line(np.ravel([[b, -b] for b in 7 / 3 + np.arange(600) / 171])),
+    "scales on no grid": line(np.zeros(40), 1 + signs(40) / 3),
+    "a ladder, cancelled, then scaled": line([1000.0, -1000.0, 0.0, 0.0], [1.0, 1.0, 0.3, 0.7]),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_errors_of_uncaptured_points(name):
+    """The difference between float32 and rational states, at the worst of many points, is within the bound."""
+    net = LINES[name]
+    radius = 4.0
+    points = np.random.default_rng(1).uniform(-radius, radius, 200).astype(np.float32).astype(np.float64)
+    recovery = pieces(net)._recovery
+    bounds = recovery.errors(radius, np.zeros(len(recovery.fixed)), rounding=True)
+    bounds = bounds.norm + bounds.shift * np.abs(recovery.maps[::2, 0])  # rows come in pairs
+    depths = {1, 2, 3, 4, net.hidden_layers // 2, net.hidden_layers}
+    worst = 0.0
+    for depth in sorted(d for d in depths if d <= net.hidden_layers):
+        slope, offset = exact_maps(net)[depth - 1][0]
+        states = net.partial(tensor(points, torch.float32)[:, None], depth)[:, 0].double().numpy()
+        gap = max(abs(float(Fraction(s) - slope * Fraction(x) - offset)) for s, x in zip(states, points, strict=True))
+        assert gap <= bounds[depth - 1]
+        worst = max(worst, gap / bounds[depth - 1])
+    assert worst > 0.02
+    if "ladder" in name and "scaled" not in name:
+        assert bounds[-1] <= 2.0**-24 * 128  # it does not grow with the number of layers
+
+
 def test_growing_runs_are_the_dense_network():
     made = widening.assemble(balls(cells=6, out=2))
     dense_net = RadialNetwork.from_layers(made.network.layers())
