@@ -364,6 +364,32 @@ def test_displacement_holds_for_a_long_chain_of_roundings():
     assert found.collar(5.0)[99] < 1e-12  # the entries' sizes alone would grow like 1.38^100
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_defects_bound_every_step_of_the_recovery(seed):
+    """Row by row |recovered - W recovered before| <= defect in rational numbers, and a defect of 0 means equality."""
+    rng = np.random.default_rng(seed)
+    sparse = [(np.diag(rng.normal(size=2)), np.zeros(2)) for _ in range(3)]
+    dyadic = [(np.diag(rng.choice([0.5, 2.0], 2)), rng.integers(-8, 8, 2) / 8) for _ in range(3)]
+    turns = [(np.linalg.qr(rng.normal(size=(2, 2)))[0], rng.normal(size=2)) for _ in range(3)]
+    net = network(*dyadic, *sparse, *turns, (rng.normal(size=(1, 2)), [0.25]))
+    recovery = pieces(net)._recovery
+    before = [[Fraction(int(a == b)) for b in range(3)] for a in range(2)]
+    row, equal = 0, 0
+    for weight, bias, _ in net.layers():
+        after = []
+        for w, b in zip(weight.tolist(), bias.tolist(), strict=True):
+            exact = [sum(Fraction(f) * r[k] for f, r in zip(w, before, strict=True)) for k in range(3)]
+            exact[2] += Fraction(b)
+            after.append([Fraction(v) for v in recovery.maps[row].tolist()])
+            gaps = [abs(e - r) for e, r in zip(exact, after[-1], strict=True)]
+            assert all(g <= Fraction(d) for g, d in zip(gaps, recovery.defects[row].tolist(), strict=True))
+            assert recovery.defects[row].max() <= 2.0**-53 * np.abs(recovery.maps[row]).max() * (1 + 1e-9)
+            equal += sum(d == 0 for d in recovery.defects[row].tolist())
+            row += 1
+        before = after
+    assert equal >= 18  # the dyadic layers
+
+
 def line(shifts, scales=None):
     """x -> 2^k x + b on a line, layer by layer, beside a constant 2 that keeps every point uncaptured; float32."""
     scales = np.ones(len(shifts)) if scales is None else scales
