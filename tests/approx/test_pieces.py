@@ -457,7 +457,8 @@ def test_growing_runs_whose_new_coordinates_depend_on_x():
     check_exactly(RadialNetwork(wider), rng.normal(size=(80, 2)), least=0.5)
 
 
-def test_totals_are_bounded_in_any_order():
+@pytest.mark.parametrize("readout", [[1e8, -1e8, 1.1], [1.1, 1e8, -1e8]])
+def test_totals_are_bounded_in_any_order(readout):
     """Readout terms 1e8, -1e8 and 1 cancel in one order and not in another: the bound has their sizes."""
     weight = np.zeros((3, 3, 2))
     weight[:, 0, 0] = weight[:, 1, 1] = 1.0
