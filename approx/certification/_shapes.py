@@ -69,7 +69,7 @@ def shapes_of(slopes: Array, offsets: Array, first: NDArray[np.int64], squares: 
         shrinkings=np.full(count, np.inf),
         quadratic=np.zeros(count),
         linear=np.zeros(count),
-        constant=(8.0 + terms) * _U * (1.0 + squares),
+        constant=(16.0 + terms) * _U * (1.0 + squares),
     )
     rows = np.diff(first)
     for size in np.unique(rows[rows > 0]):
@@ -87,8 +87,9 @@ def blurred(shapes: Shapes, rho2: Array, fixed: Drift, relative: Drift, theta: A
     theta : how much larger or smaller than |v|^2 the computed square may be, relatively
     limit : what is known of |y| otherwise
 
-    Everything neglected grows at most like |y|^2. So if eta <= 2 e with e = max(rho2, 1e-6) at |y| = 2 |A^-1| sqrt(e),
-    where |A y|^2 >= 4 e, then nothing farther out is doubtful.
+    Everything neglected grows at most like |y|^2. Let e = max(|rho2|, 1e-6). If eta <= 2 e at |y| = 2 |A^-1| sqrt(e),
+    where |A y|^2 >= 4 e, then nothing farther out is doubtful. Where A = 0 and nothing grows with |x|, neither does
+    the doubt.
     """
     reach = np.linalg.norm(shapes.centers, axis=1)
     steady = relative.norm == 0  # otherwise a matrix A = 0 may stand for a small one
@@ -102,11 +103,11 @@ def blurred(shapes: Shapes, rho2: Array, fixed: Drift, relative: Drift, theta: A
         return np.nan_to_num(eta, nan=np.inf, posinf=np.inf), np.nan_to_num(shift, nan=np.inf, posinf=np.inf)
 
     with np.errstate(invalid="ignore", over="ignore"):
-        least = np.maximum(rho2, 1e-6)
-        constant = shapes.stretches == 0
-        near = np.where(constant & steady, 0.0, 2 * shapes.shrinkings * np.sqrt(least))
+        least = np.maximum(np.abs(rho2), 1e-6)
+        constant = (shapes.stretches == 0) & steady
+        near = np.where(constant, 0.0, 2 * shapes.shrinkings * np.sqrt(least))
         (eta, shift), (far, far_shift) = at(near), at(limit)
-        resolved = np.isfinite(near) & (eta <= 2 * least) & ((shift <= near) | constant)
+        resolved = constant | (np.isfinite(near) & (eta <= 2 * least) & (shift <= near))
     return np.where(resolved, eta, far), np.where(resolved, shift, far_shift), resolved
 
 
@@ -138,7 +139,7 @@ def _fill(shapes: Shapes, chosen: NDArray[np.int64], slope: Array, offset: Array
     identity = np.eye(n)
     # Balls: M^T M = s^2 I.
     round_gap = _norm(gram - np.square(scale)[:, None, None] * identity)
-    balls = (round_gap <= _ROUND * scale**2) & (p >= n)
+    balls = (round_gap <= _ROUND * scale**2) & (p >= n) & (scale > 0)
     inverse = np.empty((len(chosen), n, p))
     inverse[balls] = slope[balls].swapaxes(1, 2) / np.square(scale[balls])[:, None, None]
     if not balls.all():

@@ -46,7 +46,7 @@ _CALL = "pieces"
 _PAIRS = 1 << 22
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pieces:
     """Ordered cells {x : |matrices[i] (x - centers[i])|^2 < rho2[i]}, their values, and the affine map outside.
 
@@ -82,6 +82,15 @@ class Pieces:
 
     def __len__(self) -> int:
         return self.centers.shape[0]
+
+    def __repr__(self) -> str:
+        chosen = self.nonempty
+        balls = int((~np.isnan(self.radii[chosen])).sum())
+        kinds = f"{len(chosen):,} cells of {len(self):,} layers: {balls:,} balls"
+        unbounded = int((~self.bounded[chosen]).sum())
+        kinds += f", {len(chosen) - balls:,} others" + (f" ({unbounded:,} unbounded)" if unbounded else "")
+        off = self.displacement[chosen].max(initial=0.0)
+        return f"Pieces of R^{self.dim_in} -> R^{self.dim_out} ({kinds}; boundaries known to {off:.2g})"
 
     @property
     def dim_in(self) -> int:
@@ -176,6 +185,7 @@ class Pieces:
 
     def affine_error(self, radius: float) -> float:
         """Bound of |affine(x) - M_N x - b_N'| for |x| <= radius, in real arithmetic."""
+        radius = _checks.positive("Pieces.affine_error", "radius", radius)
         fixed, relative = self._recovery.real_errors
         return float(np.linalg.norm(fixed.last + relative.last * radius)) * OUTWARD
 
