@@ -387,14 +387,13 @@ def _proved(built: Construction, progress: bool) -> Construction:
     if proof.upper is None:
         return built
     report, rests_on = built.report, proof.rests_on
-    if proof.lower > report.lower:  # the point that proves more
-        worst = {name: getattr(proof, name) for name in ("lower", "argmax", "network_value", "target_value")}
-        report = replace(report, **worst)
+    names = ("samples", "boundary_pairs", "rms", "reach", "tail")
+    if report.lower > proof.lower:  # the measured point shows more
+        names += ("lower", "argmax", "network_value", "target_value")
     rests_on = (f"lower: {report.samples:,} points; upper: {rests_on[0]}", *rests_on[1:])
+    measured = {name: getattr(report, name) for name in names}
     seconds = report.seconds + proof.seconds
-    return replace(
-        built, report=replace(report, upper=proof.upper, claim=proof.claim, rests_on=rests_on, seconds=seconds)
-    )
+    return replace(built, report=replace(proof, **measured, rests_on=rests_on, seconds=seconds))
 
 
 def _slope(target: Target) -> str:

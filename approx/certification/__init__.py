@@ -5,11 +5,13 @@ enclosures                   bounds of a target on boxes, and what they rest on
 _chain  _recovery  ... pieces   the ordered cells of any Step-ReLU network, from its weights, with error bounds
 cells  _boxes  branch        branch and bound over boxes
 _certify                     the whole path
+certificate  _arb            its result, and a second opinion on it in ball arithmetic
 """
 
 from approx.certification._certify import GlobalBoundUnavailable, certify
 from approx.certification.branch import Bracket, branch_and_bound
 from approx.certification.cells import Cells
+from approx.certification.certificate import Certificate, Recheck
 from approx.certification.enclosures import Enclosure, EnclosureUnavailable, enclosure_of
 from approx.certification.pieces import AmbiguousNetwork, Pieces, pieces
 
@@ -17,10 +19,12 @@ __all__ = [
     "AmbiguousNetwork",
     "Bracket",
     "Cells",
+    "Certificate",
     "Enclosure",
     "EnclosureUnavailable",
     "GlobalBoundUnavailable",
     "Pieces",
+    "Recheck",
     "branch_and_bound",
     "certify",
     "enclosure_of",

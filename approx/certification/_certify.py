@@ -12,10 +12,10 @@ import numpy as np
 
 from approx import _checks
 from approx.certification.branch import Bracket, branch_and_bound
+from approx.certification.certificate import Certificate
 from approx.certification.enclosures import Enclosure, enclosure_of
 from approx.certification.pieces import Pieces, pieces
 from approx.domains import Ball, Box, WholeSpace
-from approx.evaluation import SupError
 from approx.networks import RadialNetwork
 from approx.targets import Target, check_lipschitz, check_tail
 
@@ -52,7 +52,7 @@ def certify(
     max_seconds: float = 60.0,
     executor: Executor | None = None,
     progress: bool = False,
-) -> SupError:
+) -> Certificate:
     """Certified bounds of sup |F - f| for a Step-ReLU network as it is stored, however it was built.
 
     subject : a RadialNetwork with Step-ReLU activations, or a construction (then target, domain and eps are its own)
@@ -115,7 +115,7 @@ def certify(
         executor=executor,
         progress=progress,
     )
-    return _report(network, target, domain, enclosure, bracket, tail, eps, time.perf_counter() - started)
+    return _report(network, target, domain, enclosure, found, bracket, tail, eps, time.perf_counter() - started)
 
 
 def _radius(domain: Box | Ball) -> float:
@@ -174,11 +174,12 @@ def _report(
     target: Target,
     domain: Box | Ball | WholeSpace,
     enclosure: Enclosure,
+    found: Pieces,
     bracket: Bracket,
     tail: _Tail | None,
     eps: float | None,
     seconds: float,
-) -> SupError:
+) -> Certificate:
     upper = bracket.upper if tail is None else max(bracket.upper, tail.bound)
     known = bool(np.isfinite(upper))
     rests_on = [
@@ -189,7 +190,9 @@ def _report(
         rests_on.append(f"outside the cells, {tail.because}" + (", which is a claim" if tail.conditional else ""))
     conditional = enclosure.conditional or (tail is not None and tail.conditional)
     argmax = np.zeros(target.dim_in) if bracket.argmax is None else bracket.argmax
-    return SupError(
+    inside = tail is None or bracket.upper >= tail.bound
+    layers = found.layers[found.nonempty]
+    return Certificate(
         lower=bracket.lower,
         upper=upper if known else None,
         claim=("certified on condition" if conditional else "certified") if known else "sampled",
@@ -202,4 +205,9 @@ def _report(
         eps=eps,
         unit=target.unit,
         seconds=seconds,
+        network=network,
+        target=target,
+        worst_box=bracket.worst_box if inside else None,
+        worst_layers=tuple(-1 if i < 0 else int(layers[i]) for i in bracket.worst_cells) if inside else (-1,),
+        history=bracket.history,
     )

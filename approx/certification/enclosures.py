@@ -17,7 +17,7 @@ from approx.certification.jets import mean_value
 from approx.domains import Ball
 from approx.targets import Expression, Target
 
-__all__ = ["Enclosure", "EnclosureUnavailable", "enclosure_of"]
+__all__ = ["EVALUATION_ERROR", "Enclosure", "EnclosureUnavailable", "enclosure_of", "function_of"]
 
 Array = NDArray[np.float64]
 Bounds = Callable[[Array, Array, "AffineMap | None"], Interval]
@@ -125,7 +125,7 @@ def enclosure_of(target: Target) -> Enclosure:
     return Enclosure(target, basis, True, _modulus_bounds(target))
 
 
-def _function(target: Target, affine: AffineMap | None = None) -> Callable[[Any], Any]:
+def function_of(target: Target, affine: AffineMap | None = None) -> Callable[[Any], Any]:
     """f, or f - affine, on operands: (k, n) -> (k, m)."""
 
     def evaluate(x: Any) -> Any:
@@ -158,8 +158,8 @@ def _obstacle(target: Target, method: Callable[[Any, Interval], Interval]) -> st
     points = target.domain.sample(4)
     values = target(points)
     try:
-        at_points = method(_function(target), _boxes(points, points))
-        method(_function(target), _boxes(points, target.domain.project(points + 1e-3 * target.domain.diameter)))
+        at_points = method(function_of(target), _boxes(points, points))
+        method(function_of(target), _boxes(points, target.domain.project(points + 1e-3 * target.domain.diameter)))
     except Exception as error:  # whatever fn or a library under it raises for arguments that are no arrays
         return f"{type(error).__name__}: {error}"[:300]
     slack = 1e-9 * (1 + np.abs(values))  # values that disagree by more are another function's
@@ -173,7 +173,7 @@ def _narrows(target: Target) -> bool:
     points = target.domain.sample(64)
     boxes = _boxes(points, target.domain.project(points + 1e-3 * target.domain.diameter))
     try:
-        natural, sharp = (method(_function(target), boxes).width.sum() for method in (_natural, mean_value))
+        natural, sharp = (method(function_of(target), boxes).width.sum() for method in (_natural, mean_value))
     except IntervalError:
         return True
     return bool(sharp < 0.95 * natural)
@@ -202,7 +202,7 @@ def _interval_bounds(target: Target) -> Bounds:
             return np.concatenate([natural(function, boxes[:half]), natural(function, boxes[half:])])
 
     def bounds(lower: Array, upper: Array, affine: AffineMap | None) -> Interval:
-        function, boxes = _function(target, affine), _boxes(lower, upper)
+        function, boxes = function_of(target, affine), _boxes(lower, upper)
         finite = np.isfinite(lower).all(axis=1) & np.isfinite(upper).all(axis=1)
         linear = affine is not None and not affine.is_constant  # its variables occur in f too
         if not (narrows or (linear and differentiable)) or not finite.any():

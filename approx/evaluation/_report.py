@@ -89,7 +89,7 @@ class SupError:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain numbers, lists, text and None: ready for json.dumps, no NaN or infinity."""
-        result: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        result: dict[str, Any] = {name: getattr(self, name) for name in SupError.__dataclass_fields__}
         for name in ("argmax", "network_value", "target_value"):
             result[name] = getattr(self, name).tolist()
         return result | {"domain": str(self.domain), "rests_on": list(self.rests_on)}
@@ -111,7 +111,7 @@ class SupError:
             rows.append(("built for", f"eps = {self.eps:g}: {verdict}"))
         if self.rms is not None:
             rows.append(("rms", f"{self.rms:.6g}{unit}"))
-        if self.reach is not None:
+        if self.reach is not None and self.upper is None:
             known = (
                 "no bound of |f - L| is known" if self.tail is None else f"the target claims |f - L| <= {self.tail:g}"
             )
