@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from approx import _checks
 from approx.affine import AffineMap
 from approx.certification._operands import Operand
+from approx.certification._torch import through_torch
 from approx.certification.intervals import Interval, IntervalError, down, unchecked, up
 from approx.certification.jets import mean_value
 from approx.domains import Ball
 from approx.targets import Expression, Target
+from approx.targets.callables import TorchFunction
 
 __all__ = ["EVALUATION_ERROR", "Enclosure", "EnclosureUnavailable", "enclosure_of", "function_of"]
 
@@ -89,8 +91,8 @@ class Enclosure:
 def enclosure_of(target: Target) -> Enclosure:
     """The best enclosure that the target allows.
 
-    1. Interval arithmetic on `target.fn`, cut to the mean value form on bounded boxes: unconditional, outward rounded.
-       It bounds f as real arithmetic on fn's float64 constants defines it.
+    1. Interval arithmetic on `target.fn` (of numpy or torch functions), cut to the mean value form on bounded boxes:
+       unconditional, outward rounded. It bounds f as real arithmetic on fn's float64 constants defines it.
     2. If fn cannot run on intervals: `target.enclosure`, widened by 16 units in the last place (its own slack must
        cover the rest of its rounding, as that of the gallery does). Conditional unless the target's facts are proved.
     3. Otherwise the modulus of continuity about the middle of the box. Conditional: it trusts the modulus if that is
@@ -133,7 +135,8 @@ def function_of(target: Target, affine: AffineMap | None = None) -> Callable[[An
             parts = target.fn.evaluate(list(x.T))
             values = np.stack([p if isinstance(p, Operand) else np.full(len(x), p) for p in parts], axis=1)
         else:
-            values = target.fn(x)
+            torch_code = isinstance(target.fn, TorchFunction) and isinstance(x, Operand)
+            values = through_torch(target.fn.fn, x) if torch_code else target.fn(x)
             if not isinstance(values, Operand):
                 values = _checks.real_array(f"target {target.name!r}", "the values of fn", values)
         if target.dim_out == 1 and values.shape == (len(x),):

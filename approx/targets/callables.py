@@ -14,7 +14,7 @@ from approx.domains import Ball, Box
 from approx.targets._target import Target
 from approx.targets.falsify import estimate_lipschitz
 
-__all__ = ["from_numpy", "from_torch"]
+__all__ = ["TorchFunction", "from_numpy", "from_torch"]
 
 Array = NDArray[np.float64]
 
@@ -65,11 +65,13 @@ def from_torch(
     if not callable(fn):
         received = f"fn = {_checks.show(fn)}"
         raise TypeError(_checks.message("from_torch", received, "a callable", "Pass a function or a module."))
-    return from_numpy(_TorchFunction(fn), dim_in, dim_out, domain=domain, lipschitz=lipschitz, name=name, **facts)
+    return from_numpy(TorchFunction(fn), dim_in, dim_out, domain=domain, lipschitz=lipschitz, name=name, **facts)
 
 
 @dataclass(frozen=True, eq=False)
-class _TorchFunction:
+class TorchFunction:
+    """The numpy function that a torch callable stands for."""
+
     fn: Callable[[Any], Any]
 
     def __call__(self, x: Array) -> Array:

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from flint import arb, ctx
 
 from approx.affine import AffineMap
@@ -20,7 +19,6 @@ from approx.targets import (
     from_grid,
     from_numpy,
     from_samples,
-    from_torch,
     get,
 )
 
@@ -275,11 +273,6 @@ def test_on_all_of_space_the_modulus_holds_beyond_the_domain():
     )
     low, high = enclosure_of(target).range([[4.0], [4.0]], [[4.5], [np.inf]])
     assert low.ravel().tolist() == pytest.approx([-0.25, -np.inf]) and high.ravel() == pytest.approx([0.25, np.inf])
-
-
-def test_torch_functions_rest_on_the_lipschitz_constant():
-    target = from_torch(lambda x: torch.sin(x).sum(1), 2, domain=Box.cube(2, 1.0), lipschitz=1.5)
-    assert "claimed Lipschitz constant 1.5" in enclosure_of(target).basis
 
 
 @pytest.mark.parametrize("known", ["estimated", "none"])
