@@ -18,7 +18,7 @@ from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import SupError, sup_error
 from approx.networks import RadialNetwork
-from approx.targets import Target, check_lipschitz, check_tail
+from approx.targets import Target, check_claims, check_tail
 from constructions import covers
 from constructions._gadgets import DIGITS, Rounding
 
@@ -213,8 +213,7 @@ class Builder:
         obstacle = self.refuse(target.dim_in, target.dim_out)
         if obstacle:
             raise ValueError(obstacle)
-        if target.lipschitz is not None and target.lipschitz_source == "claimed":
-            check_lipschitz(target, seed=seed)
+        check_claims(target, seed=seed)
         if not domain.compact:
             check_tail(target)
         options = (domain, cover, values, maps, dtype, device, max_layers)

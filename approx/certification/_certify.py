@@ -17,7 +17,7 @@ from approx.certification.enclosures import Enclosure, enclosure_of
 from approx.certification.pieces import Pieces, pieces
 from approx.domains import Ball, Box, WholeSpace
 from approx.networks import RadialNetwork
-from approx.targets import Target, check_lipschitz, check_tail
+from approx.targets import Target, check_claims, check_tail
 
 __all__ = ["GlobalBoundUnavailable", "certify"]
 
@@ -92,8 +92,7 @@ def certify(
         received = f"a network R^{network.dim_in} -> R^{network.dim_out} and {domain} for a target R^{target.dim_in}"
         required = f"R^{target.dim_in} -> R^{target.dim_out} and a domain of R^{target.dim_in}"
         raise ValueError(_checks.message(_CALL, received, required, "Match them."))
-    if target.lipschitz_source == "claimed" and target.lipschitz is not None:
-        check_lipschitz(target)
+    check_claims(target)
     enclosure = enclosure_of(target)
     found = pieces(network, None if not domain.compact else _radius(domain))
     tail = None if domain.compact else _outside(found, target, enclosure, eps)

@@ -4,7 +4,14 @@ from approx.targets._target import Target
 from approx.targets.callables import from_numpy, from_torch
 from approx.targets.data import from_file, from_grid, from_samples
 from approx.targets.expressions import Expression, from_expression
-from approx.targets.falsify import check_lipschitz, check_tail, estimate_lipschitz
+from approx.targets.falsify import (
+    check_claims,
+    check_enclosure,
+    check_lipschitz,
+    check_modulus,
+    check_tail,
+    estimate_lipschitz,
+)
 from approx.targets.gallery import (
     GALLERY,
     affine_bump,
@@ -28,7 +35,10 @@ __all__ = [
     "Target",
     "affine_bump",
     "bump",
+    "check_claims",
+    "check_enclosure",
     "check_lipschitz",
+    "check_modulus",
     "check_tail",
     "cone",
     "estimate_lipschitz",

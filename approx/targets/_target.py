@@ -21,7 +21,7 @@ _LARGEST = 1e150
 
 
 @dataclass(frozen=True)
-class _LinearModulus:
+class LinearModulus:
     """r -> slope * r, the modulus of continuity that a Lipschitz constant gives."""
 
     slope: float
@@ -102,8 +102,8 @@ class Target:
             given = "tail" if self.tail is not None else "residual_lipschitz"
             action = "Pass the affine map L that f approaches at infinity."
             raise ValueError(_checks.message(call, f"{given} without affine", "affine with it", action))
-        if self.modulus is None or isinstance(self.modulus, _LinearModulus):
-            self._set("modulus", None if self.lipschitz is None else _LinearModulus(self.lipschitz))
+        if self.modulus is None or isinstance(self.modulus, LinearModulus):
+            self._set("modulus", None if self.lipschitz is None else LinearModulus(self.lipschitz))
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

@@ -5,6 +5,7 @@ Sampling can refute a claimed constant, never prove one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +14,17 @@ from numpy.typing import NDArray
 from approx import _checks
 from approx.domains import Ball, Box
 from approx.targets._grid import spectral_norms
-from approx.targets._target import Target, usable_slope
+from approx.targets._target import LinearModulus, Target, usable_slope
 
-__all__ = ["SAFETY_FACTOR", "check_lipschitz", "check_tail", "estimate_lipschitz"]
+__all__ = [
+    "SAFETY_FACTOR",
+    "check_claims",
+    "check_enclosure",
+    "check_lipschitz",
+    "check_modulus",
+    "check_tail",
+    "estimate_lipschitz",
+]
 
 Array = NDArray[np.float64]
 SAFETY_FACTOR = 1.1
@@ -87,6 +96,142 @@ def check_lipschitz(target: Target, samples: int = 4096, seed: int = 0) -> float
     return slope
 
 
+def check_modulus(target: Target, samples: int = 4096, seed: int = 0) -> float:
+    """Try to refute the target's modulus of continuity, by pairs of points at all distances and ascent from the worst;
+    returns the largest |f(a) - f(b)| / modulus(|a - b|) seen.
+
+    Raises ValueError with a counterexample, when the modulus decreases, is negative or NaN, or when there is none.
+
+    >>> from approx.targets import gaussian
+    >>> 0.9 < check_modulus(gaussian()) <= 1
+    True
+    """
+    call = f"check_modulus({target.name!r})"
+    samples = _checks.count("check_modulus", "samples", samples, least=2)
+    diameter = target.domain.diameter
+    radii = diameter * 2.0 ** np.arange(-30, 1)
+    bounds = np.asarray(target.variation(radii), dtype=np.float64)
+    wrong = ~((bounds >= 0) & (np.diff(bounds, prepend=0.0) >= -1e-12 * bounds))  # also true for NaN
+    if wrong.any():
+        at = int(wrong.argmax())
+        received = f"modulus({radii[at]:.6g}) = {bounds[at]:g}" + (f" after {bounds[at - 1]:g} nearer" if at else "")
+        raise ValueError(_checks.message(call, received, "a non-decreasing modulus >= 0", "Correct the modulus."))
+    rng, n = np.random.default_rng(seed), target.dim_in
+
+    def ratio(pairs: Array) -> Array:
+        a, b = pairs[:, :n], pairs[:, n:]
+        first, second = target(a), target(b)
+        rounding = 16 * np.finfo(float).eps * (np.linalg.norm(first, axis=1) + np.linalg.norm(second, axis=1))
+        gap = np.maximum(np.linalg.norm(first - second, axis=1) - rounding, 0.0)
+        allowed = np.asarray(target.variation(np.linalg.norm(a - b, axis=1) * (1 + 1e-15)), dtype=np.float64)
+        return gap / np.maximum(allowed, 1e-300)
+
+    starts, _, into = _starts(target, samples, seed)
+
+    def inside(pairs: Array) -> Array:
+        return np.concatenate([into(half) for half in (pairs[:, :n], pairs[:, n:])], axis=1)
+
+    steps = rng.standard_normal(starts.shape)
+    steps *= diameter * 10.0 ** rng.uniform(-6, 0, (samples, 1)) / np.linalg.norm(steps, axis=1, keepdims=True)
+    pairs = inside(np.concatenate([starts, starts + steps], axis=1))
+    width = np.tile(target.domain.bounding_box().widths, 2)
+    pairs = np.concatenate([pairs, _ascend(ratio, pairs, ratio(pairs), width, inside, rng)])
+    ratios = ratio(pairs)
+    at = int(ratios.argmax())
+    if ratios[at] > 1 + 1e-9:
+        a, b = pairs[at, :n], pairs[at, n:]
+        distance = float(np.linalg.norm(a - b))
+        received = f"modulus({distance:.6g}) = {float(target.variation(distance)):.9g}, but |f(a) - f(b)| = "
+        received += f"{float(np.linalg.norm(target(a) - target(b))):.9g} at a = {a.tolist()}, b = {b.tolist()}"
+        raise ValueError(_checks.message(call, received, "modulus(|a - b|) >= |f(a) - f(b)|", "Raise the modulus."))
+    return float(ratios[at])
+
+
+def check_enclosure(target: Target, samples: int = 2048, seed: int = 0) -> None:
+    """Try to refute the target's enclosure: boxes of all sizes around points of the domain, many of them where f is
+    largest or smallest, found by ascent, and then ascent towards where f comes nearest to leaving its bounds.
+
+    Raises ValueError with the box and the point, when a bound is NaN or has the wrong shape, or when there is none.
+
+    >>> from approx.targets import gaussian
+    >>> check_enclosure(gaussian())
+    """
+    call = f"check_enclosure({target.name!r})"
+    samples = _checks.count("check_enclosure", "samples", samples)
+    if target.enclosure is None:
+        raise ValueError(_checks.message(call, "no enclosure", "one", "Pass enclosure= to the target."))
+    rng, n, into = np.random.default_rng(seed), target.dim_in, target.domain.project
+    domain = target.domain.bounding_box()
+
+    def parts(rows: Array) -> tuple[Array, Array, Array]:
+        """A row is two corners and a point of the domain; the box is the smallest that holds them."""
+        first, second, points = rows[:, :n], rows[:, n : 2 * n], rows[:, 2 * n :]
+        three = np.stack([*(np.clip(end, domain.lower, domain.upper) for end in (first, second)), points])
+        return three.min(axis=0), three.max(axis=0), points
+
+    def gaps(rows: Array) -> Array:
+        """By how much f leaves its bounds; where it does not, how near it comes to, relative to their width."""
+        lower, upper, points = parts(rows)
+        low, high = (_checks.real_array(call, "its bounds", end) for end in target.enclosure(lower, upper))
+        shape = (len(rows), target.dim_out)
+        if low.shape != high.shape or (low.shape != shape and (target.dim_out > 1 or low.shape != shape[:1])):
+            received = f"bounds of shapes {low.shape} and {high.shape}"
+            raise ValueError(_checks.message(call, received, f"shape {shape}", "Return two arrays (k, m)."))
+        values, low, high = target(points), low.reshape(shape), high.reshape(shape)
+        slack = 64 * np.finfo(float).eps * (1 + np.abs(values))
+        outside = np.maximum(low - values, values - high) - slack
+        size = np.where(np.isfinite(high - low), high - low, np.inf) + 1e-300
+        return np.nan_to_num(np.where(outside > 0, outside, outside / size), nan=np.inf).max(axis=1)
+
+    def inside(rows: Array) -> Array:
+        return np.concatenate([rows[:, : 2 * n], into(rows[:, 2 * n :])], axis=1)
+
+    starts, sides = target.domain.sample(samples, seed), domain.widths
+    ends = [starts]
+    for j in range(target.dim_out):
+        for sign in (1.0, -1.0):
+
+            def height(x: Array, j: int = j, sign: float = sign) -> Array:
+                return sign * target(x)[:, j]
+
+            peaks = _ascend(height, starts, height(starts), sides, into, rng)
+            ends.append(np.repeat(peaks, -(-samples // (4 * target.dim_out * len(peaks))), axis=0))
+    points = np.concatenate(ends)
+    reach = sides * 10.0 ** rng.uniform(-6, 0, (len(points), 1))
+    shifts = [reach * rng.uniform(-1, 1, points.shape) for _ in range(2)]
+    rows = np.concatenate([points + shifts[0], points + shifts[1], points], axis=1)
+    rows = np.concatenate([rows, _ascend(gaps, rows, gaps(rows), np.tile(sides, 3), inside, rng)])
+    found = gaps(rows)
+    at = int(found.argmax())
+    if found[at] > 0:
+        lower, upper, point = (part[at] for part in parts(rows))
+        low, high = (np.ravel(end).tolist() for end in target.enclosure(lower[None], upper[None]))
+        received = f"bounds {low} .. {high} on the box {lower.tolist()} .. {upper.tolist()}, but f = "
+        received += f"{target(point).tolist()} at {point.tolist()}"
+        raise ValueError(_checks.message(call, received, "low <= f <= high on the box", "Correct the enclosure."))
+
+
+def check_claims(target: Target, seed: int = 0) -> None:
+    """Try to refute whatever the caller claims of the target: its Lipschitz constant, modulus and enclosure. Facts that
+    are marked as proved, or as estimated, are not looked at. Raises ValueError with a counterexample.
+
+    >>> from approx import Box
+    >>> from approx.targets import Target
+    >>> check_claims(Target(fn=lambda x: 2 * x[:, 0], dim_in=1, domain=Box.cube(1, 1.0), lipschitz=1.0))
+    Traceback (most recent call last):
+    ...
+    ValueError: check_lipschitz('f'): received a claimed Lipschitz constant 1, but |f(a) - f(b)|/|a - b| = 2 at ...
+    """
+    if target.lipschitz_source != "claimed":
+        return
+    if target.lipschitz is not None:
+        check_lipschitz(target, seed=seed)
+    if target.modulus is not None and not isinstance(target.modulus, LinearModulus):
+        check_modulus(target, seed=seed)
+    if target.enclosure is not None:
+        check_enclosure(target, seed=seed)
+
+
 def check_tail(target: Target, seed: int = 0) -> None:
     """Try to refute the target's tail: |f - L| against tail(R) on spheres of radius R = 2^k times the domain's, along
     the axes and in random directions.
@@ -132,29 +277,11 @@ def _steepest_pair(target: Target, samples: int, seed: int) -> tuple[Array, Arra
     """(a, b, |f(a) - f(b)| / |a - b|) for the steepest pair found, less the rounding of the difference."""
     domain = target.domain
     rng = np.random.default_rng(seed)
-    points = domain.sample(samples, seed)
-    bounds: Box | Ball | None = domain
-    if target.affine is not None:  # the claims hold on all of R^n: half of the points from a wider box, and no edge
-        box = domain.bounding_box()
-        center, half = (box.lower + box.upper) / 2, box.widths / 2
-        points[::2] = Box(center - _REACH * half, center + _REACH * half).sample(len(points[::2]), seed + 1)
-        bounds = None
+    points, bounds, inside = _starts(target, samples, seed)
     width = domain.bounding_box().widths
-    slopes, directions = _local_slopes(target, points, bounds)
-    best = np.argsort(-slopes, kind="stable")[:_STARTS]
-    points, slopes, directions = points[best], slopes[best], directions[best]
-    spread = 0.1
-    for _ in range(_ROUNDS):
-        moved = points[:, None] + spread * width * rng.uniform(-1, 1, (len(points), _TRIES, target.dim_in))
-        moved = moved.reshape(-1, target.dim_in)
-        moved = moved if bounds is None else bounds.project(moved)
-        new_slopes, new_directions = _local_slopes(target, moved, bounds)
-        shape = (len(points), _TRIES)
-        pick = new_slopes.reshape(shape).argmax(axis=1) + _TRIES * np.arange(len(points))
-        better = new_slopes[pick] > slopes
-        for old, new in ((points, moved), (slopes, new_slopes), (directions, new_directions)):
-            old[better] = new[pick][better]
-        spread *= 0.6
+    slopes, _ = _local_slopes(target, points, bounds)
+    points = _ascend(lambda moved: _local_slopes(target, moved, bounds)[0], points, slopes, width, inside, rng)
+    _, directions = _local_slopes(target, points, bounds)
     # Pairs: along the steepest directions at several lengths, and random ones at all scales.
     a, b = [], []
     for length in (1e-2, 1e-3, 1e-4, 1e-5):
@@ -166,6 +293,41 @@ def _steepest_pair(target: Target, samples: int, seed: int) -> tuple[Array, Arra
     b.append(start + 10 ** rng.uniform(-6, 0, (samples, 1)) * width * rng.uniform(-1, 1, start.shape))
     ends = [np.concatenate(side) for side in (a, b)]
     return _bisect(target, *(ends if bounds is None else [bounds.project(side) for side in ends]))
+
+
+def _starts(target: Target, samples: int, seed: int) -> tuple[Array, Box | Ball | None, Callable[[Array], Array]]:
+    """Points where the modulus of f is claimed, the domain that limits them, and the map into it. With an affine map at
+    infinity that is all of R^n: half of the points come from a wider box, and there is no edge."""
+    points = target.domain.sample(samples, seed)
+    if target.affine is None:
+        return points, target.domain, target.domain.project
+    box = target.domain.bounding_box()
+    center, half = (box.lower + box.upper) / 2, box.widths / 2
+    points[::2] = Box(center - _REACH * half, center + _REACH * half).sample(len(points[::2]), seed + 1)
+    return points, None, lambda moved: moved
+
+
+def _ascend(
+    score: Callable[[Array], Array],
+    starts: Array,
+    scores: Array,
+    width: Array,
+    inside: Callable[[Array], Array],
+    rng: np.random.Generator,
+) -> Array:
+    """Random ascent from the best of the starts (k, p), moved by less and less of `width` (p,)."""
+    best = np.argsort(-scores, kind="stable")[:_STARTS]
+    points, scores = starts[best].copy(), scores[best].copy()
+    spread = 0.1
+    for _ in range(_ROUNDS):
+        moved = points[:, None] + spread * width * rng.uniform(-1, 1, (len(points), _TRIES, points.shape[1]))
+        moved = inside(moved.reshape(-1, points.shape[1]))
+        new = score(moved)
+        pick = new.reshape(len(points), _TRIES).argmax(axis=1) + _TRIES * np.arange(len(points))
+        better = new[pick] > scores
+        points[better], scores[better] = moved[pick][better], new[pick][better]
+        spread *= 0.6
+    return points
 
 
 def _bisect(target: Target, a: Array, b: Array) -> tuple[Array, Array, float]:

@@ -8,7 +8,20 @@ import pytest
 
 from approx.affine import AffineMap
 from approx.domains import Ball, Box
-from approx.targets import Target, affine_bump, check_lipschitz, check_tail, estimate_lipschitz, gaussian, swirl
+from approx.targets import (
+    GALLERY,
+    Target,
+    affine_bump,
+    check_claims,
+    check_enclosure,
+    check_lipschitz,
+    check_modulus,
+    check_tail,
+    estimate_lipschitz,
+    gaussian,
+    get,
+    swirl,
+)
 
 
 def linear_map(matrix, **fields):
@@ -135,3 +148,89 @@ def test_a_wrong_limit_is_refuted_and_its_point_is_true():
 def test_check_tail_needs_a_tail():
     with pytest.raises(ValueError, match="without affine map or tail"):
         check_tail(linear_map(np.eye(2)))
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_what_the_gallery_knows_stands(name):
+    f = get(name)
+    assert check_modulus(f, samples=512) <= 1 + 1e-9
+    if f.enclosure is not None:
+        check_enclosure(f, samples=512)
+
+
+@pytest.mark.parametrize(
+    "modulus, pattern",
+    [
+        (lambda r: 0.8 * np.asarray(r), r"modulus\(.*but \|f\(a\) - f\(b\)\|"),  # the slope is 0.8578 near |x| = 0.7
+        (lambda r: np.minimum(np.asarray(r), 0.97), r"modulus\(.*but"),  # the values differ by 1 in the end
+        (lambda r: -np.asarray(r), "a non-decreasing modulus >= 0"),
+        (lambda r: np.minimum(np.asarray(r), 2 - np.asarray(r)), "a non-decreasing modulus >= 0"),
+        (lambda r: np.nan * np.asarray(r), "a non-decreasing modulus >= 0"),
+    ],
+)
+def test_false_moduli_are_refuted(modulus, pattern):
+    wrong = Target(fn=gaussian().fn, dim_in=2, domain=Box.cube(2, 3.0), modulus=modulus)
+    with pytest.raises(ValueError, match=pattern):
+        check_modulus(wrong)
+    with pytest.raises(ValueError, match=pattern):
+        check_claims(wrong)
+
+
+def test_the_pair_that_refutes_a_modulus_is_true():
+    root = Target(fn=lambda x: np.sqrt(np.abs(x[:, 0])), dim_in=1, domain=Box.cube(1, 1.0), modulus=np.sqrt)
+    assert 0.99 < check_modulus(root) <= 1 + 1e-9
+    with pytest.raises(ValueError, match="Raise the modulus") as caught:
+        check_modulus(replace(root, modulus=lambda r: 0.99 * np.sqrt(r)))
+    a, b = (np.array(numbers(text)) for text in re.findall(r"[ab] = (\[.*?\])", str(caught.value)))
+    assert abs(root(a) - root(b))[0] > 0.99 * np.sqrt(np.linalg.norm(a - b))
+
+
+def bounds_of(f, change):
+    return replace(f, enclosure=lambda low, high: change(*f.enclosure(low, high)), lipschitz_source="claimed")
+
+
+@pytest.mark.parametrize(
+    "change, pattern",
+    [
+        (lambda low, high: (low, high - 1e-3), "low <= f <= high on the box"),
+        (lambda low, high: (low + 1e-6, high), "low <= f <= high on the box"),
+        (lambda low, high: (low, low + 0.999 * (high - low)), "low <= f <= high on the box"),
+        (lambda low, high: (low, np.nan * high), "low <= f <= high on the box"),
+        (lambda low, high: (low[:1], high), "bounds of shapes"),
+    ],
+)
+def test_false_enclosures_are_refuted(change, pattern):
+    wrong = bounds_of(gaussian(), change)
+    with pytest.raises(ValueError, match=pattern):
+        check_enclosure(wrong)
+    with pytest.raises(ValueError, match=pattern):
+        check_claims(wrong)
+
+
+def test_ascent_finds_a_leak_that_samples_miss():
+    """The bounds are wrong by 1e-3 only on boxes around the top, whose point sampling meets by luck."""
+
+    def change(low, high):
+        return low, np.minimum(high, 1 - 1e-3)
+
+    with pytest.raises(ValueError, match="Correct the enclosure") as caught:
+        check_enclosure(bounds_of(gaussian(), change), samples=64)
+    point = numbers(re.search(r"at (\[.*?\]); required", str(caught.value)).group(1))
+    assert gaussian()(point)[0] > 1 - 1e-3
+
+
+def test_enclosures_on_balls_and_vectors_stand():
+    identity = linear_map(np.eye(2), domain=Ball([0.1, 0.2], 0.5), enclosure=lambda low, high: (low, high))
+    check_enclosure(identity)
+    with pytest.raises(ValueError, match="low <= f <= high on the box"):
+        check_enclosure(replace(identity, enclosure=lambda low, high: (low, np.minimum(high, [1.0, 0.6999]))))
+
+
+def test_claims_are_needed_and_proofs_are_not_looked_at():
+    with pytest.raises(ValueError, match="no enclosure"):
+        check_enclosure(linear_map(np.eye(2)))
+    with pytest.raises(ValueError, match="no Lipschitz constant"):
+        check_modulus(linear_map(np.eye(2)))
+    check_claims(replace(linear_map(np.eye(2), lipschitz=0.1), lipschitz_source="estimated"))
+    with pytest.raises(ValueError, match="check_lipschitz"):
+        check_claims(linear_map(np.eye(2), lipschitz=0.1))
