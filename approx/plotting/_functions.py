@@ -111,7 +111,7 @@ def error_map(
     n = 1: curves between the lines +-eps. n = 2: a map whose colours span [-eps, eps], with lines where |F - f| = eps
     if it gets larger. n >= 3: the same on the slice of the first two coordinates through the worst point.
 
-    subject : a construction, or a RadialNetwork, Cover or callable (k, n) -> (k, m) together with `target`
+    subject : a construction or a Certificate, or a RadialNetwork, Cover or callable (k, n) -> (k, m) with `target`
     report : the SupError that says where the worst point is; by default the construction's, or none, and then the
         worst of the points drawn is marked
     eps, domain : by default the construction's; on all of R^n the target's own domain is drawn
@@ -119,7 +119,7 @@ def error_map(
     through : (n,) the point that a slice goes through, for n >= 3
     ax : where to draw; a new pyplot figure if None
 
-    Returns the Axes. Raises TypeError or ValueError for pieces that do not fit together, and for a report alone:
+    Returns the Axes. Raises TypeError or ValueError for pieces that do not fit together, and for a sampled report:
     it holds one point, so it cannot be drawn without the network.
 
     >>> from approx.targets import gaussian

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from approx import _checks
+from approx.certification import Certificate
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import SupError
 from approx.evaluation._subject import chunk_size
@@ -77,7 +78,9 @@ def subject_of(
     call: str, subject: Any, target: Any, *, report: Any = None, eps: Any = None, domain: Any = None
 ) -> Subject:
     """The pieces of a figure from a construction, or from a network (or callable) and its target, checked."""
-    if isinstance(subject, SupError):
+    if isinstance(subject, Certificate):  # it knows its network
+        report = subject if report is None else report
+    elif isinstance(subject, SupError):
         action = "Pass the construction, or the network and its target, and the report as report=."
         raise TypeError(_checks.message(call, "a SupError, which holds one point", "something to evaluate", action))
     built = subject if hasattr(subject, "network") else None

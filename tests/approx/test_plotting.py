@@ -2,6 +2,7 @@
 
 import itertools
 import tracemalloc
+from dataclasses import replace
 from types import SimpleNamespace
 
 import matplotlib
@@ -11,7 +12,7 @@ import torch
 from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 
-from approx import plotting
+from approx import certify, plotting
 from approx.activations import RadialActivation, ShiftedReLU, StepReLU
 from approx.affine import AffineMap
 from approx.covers import Cover
@@ -691,6 +692,7 @@ def every_figure(**place):
     figure = place.get("figure", lambda: None)
     built = construction(2, whole=True)
     cover = Cover([[0, 0]], [[1.0]], AffineMap.constant([0.0], 2), radii=[1.0])
+    proof = certify(built.network, built.target, built.target.domain, tol=0.1)
     return [
         plotting.profile_plot("step_relu", axes()),
         plotting.function_plot(built.target, built.network, ax=axes()),
@@ -699,6 +701,8 @@ def every_figure(**place):
         plotting.network_picture(built.network, axes()),
         plotting.capture_plot(built.network, [[0.0, 0.0]], fig=figure()),
         plotting.overview(built, fig=figure()),
+        plotting.convergence_plot(proof, axes()),
+        plotting.worst_cell_plot(proof, axes()),
     ]
 
 
@@ -722,3 +726,56 @@ def test_the_same_input_gives_the_same_picture():
     first, second = ([ax.images[0].get_array() for ax in plotting.overview(construction(2)).axes if ax.images]
                      for _ in range(2))  # fmt: skip
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+class TestCertificates:
+    @pytest.fixture(scope="class")
+    def proof(self):
+        return certify(hole(2), linear(2, domain=Box([-2.0, -1.5], [2.0, 1.5])), tol=1e-3, eps=1.2)
+
+    def test_the_bounds_close_in(self, proof, ax):
+        plotting.convergence_plot(proof, ax)
+        upper, lower = (line.get_ydata() for line in ax.lines[:2])
+        assert (np.diff(upper) <= 0).all() and (np.diff(lower) >= 0).all() and (lower <= upper).all()
+        assert upper[-1] == proof.upper and 1 <= ax.get_ylim()[1] < 5
+        assert ax.lines[2].get_ydata()[0] == 1.2
+        assert [text.get_text() for text in ax.get_legend().get_texts()][2] == "eps = 1.2"
+
+    def test_the_worst_box_and_cell_are_outlined(self, proof, ax):
+        plotting.worst_cell_plot(proof, ax)
+        (box,) = ax.patches
+        assert np.array_equal([box.get_xy(), box.get_corners()[2]], proof.worst_box)
+        outline = np.concatenate([path.vertices for path in ax.collections[0].get_paths()])
+        assert np.linalg.norm(outline, axis=1) == pytest.approx(1.0, abs=1e-3)  # the unit circle is the cell
+        assert ax.get_title() == f"upper bound {proof.upper:.6g}, the cell of layer 1"
+        low, high = np.transpose([ax.get_xlim(), ax.get_ylim()])
+        assert (low < proof.worst_box[0]).all() and (proof.worst_box[1] < high).all()
+
+    def test_a_line_and_a_slice(self, ax):
+        plotting.worst_cell_plot(certify(hole(1), linear(1), tol=1e-3), ax)
+        assert len(ax.patches) == 1
+        ax = Figure().subplots()
+        plotting.worst_cell_plot(certify(hole(3), linear(3), tol=0.05), ax)
+        assert len(ax.patches) == 1 and len(ax.collections) >= 1
+
+    def test_a_bound_of_the_affine_map_and_a_network_without_cells(self, ax):
+        eye, zero = torch.eye(2).double(), torch.zeros(2).double()
+        plain = RadialNetwork([Dense(eye, zero), Dense(eye[:1], zero[:1])])
+        shifted = Target(fn=lambda x: x[:, 0] * 1.5, dim_in=2, domain=Box.cube(2, 2.0), lipschitz=1.5)
+        plotting.worst_cell_plot(certify(plain, shifted, tol=1e-3), ax)
+        assert "the affine map" in ax.get_title() and len(ax.patches) == 1
+
+    def test_a_certificate_can_be_drawn_alone(self, proof, ax):
+        plotting.error_map(proof, ax=ax)
+        assert ax.lines[0].get_xdata()[0] == proof.argmax[0]
+
+    @pytest.mark.parametrize("plot", [plotting.convergence_plot, plotting.worst_cell_plot])
+    def test_refuses_other_things(self, plot):
+        with pytest.raises(TypeError, match="a Certificate"):
+            plot(construction(2))
+
+    def test_refuses_what_has_nothing_to_show(self, proof):
+        with pytest.raises(ValueError, match="without history"):
+            plotting.convergence_plot(replace(proof, history=np.empty((3, 0))))
+        with pytest.raises(ValueError, match="outside all boxes"):
+            plotting.worst_cell_plot(replace(proof, worst_box=None))

@@ -1,0 +1,128 @@
+"""Certificates: how their bounds closed in, and the box and the cells that the upper bound comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from approx import _checks
+from approx.certification import Certificate, Pieces, pieces
+from approx.domains import Box
+from approx.plotting._functions import error_map
+from approx.plotting._style import BLUE, GREY, ORANGE, make_axes, quantity
+
+__all__ = ["convergence_plot", "worst_cell_plot"]
+
+Array = NDArray[np.float64]
+_ROOM = 6.0  # of the worst box, drawn about it
+_GRID = 300  # per side, for outlines
+
+
+def convergence_plot(report: Any, ax: Axes | None = None) -> Axes:
+    """The certified lower and upper bound over the time of the search, with eps if it is known.
+
+    report : a Certificate
+    ax : where to draw; a new pyplot figure if None
+
+    Returns the Axes. Raises TypeError for anything else, ValueError for a certificate whose search took no step.
+
+    >>> import constructions
+    >>> from approx import certify, targets
+    >>> from matplotlib.figure import Figure
+    >>> proof = certify(constructions.build(targets.gaussian(dim=1), 0.2, verify=False), tol=1e-3)
+    >>> convergence_plot(proof, Figure().subplots()).get_xlabel()
+    'time (s)'
+    """
+    call = "convergence_plot"
+    report = _certificate(call, report)
+    if not report.history.shape[1]:
+        action = "Ask certify for a smaller tol: this question was decided at once."
+        raise ValueError(_checks.message(call, "a certificate without history", "steps of a search", action))
+    ax = make_axes(call, ax)
+    seconds, lower, upper = report.history
+    known = np.isfinite(upper)
+    ax.fill_between(seconds[known], lower[known], upper[known], step="post", color=GREY, alpha=0.2, lw=0)
+    ax.step(seconds, upper, where="post", color=ORANGE, lw=1.8, label=f"upper bound: {upper[-1]:.6g}")
+    ax.step(seconds, lower, where="post", color=BLUE, lw=1.8, label=f"lower bound: {lower[-1]:.6g}")
+    if report.eps is not None:
+        ax.axhline(report.eps, color="black", ls="--", lw=1, label=f"eps = {report.eps:g}")
+    shown = np.concatenate([lower, upper[known], [] if report.eps is None else [report.eps]])
+    ax.set_ylim(0, 1.1 * min(shown.max(), 3 * max(upper[-1], report.eps or 0.0)))
+    if len(seconds) > 1 and seconds[0] > 0 and seconds[-1] > 20 * seconds[0]:
+        ax.set_xscale("log")
+    ax.set_xlabel("time (s)")
+    ax.set_ylabel(quantity(r"$\sup\,|F - f|$", report.target.unit))
+    gap = upper[-1] - lower[-1]
+    ax.set_title(f"bounds {gap:.2g} apart after {report.samples:,} boxes", fontsize="medium")
+    ax.legend(fontsize="small")
+    return ax
+
+
+def worst_cell_plot(report: Any, ax: Axes | None = None) -> Axes:
+    """The error around the box that the upper bound comes from, with the outlines of the cells that may decide F there.
+
+    n = 1: the curve of F - f, the box shaded. n >= 2: a map on the plane of the first two coordinates through the
+    middle of the box. The cell that the bound is for is drawn with a thick line; none where it is the affine map.
+
+    report : a Certificate; ax : where to draw, a new pyplot figure if None
+
+    Returns the Axes. Raises TypeError for anything else, ValueError when the bound comes from outside all boxes.
+
+    >>> import constructions
+    >>> from approx import certify, targets
+    >>> from matplotlib.figure import Figure
+    >>> proof = certify(constructions.build(targets.gaussian(dim=2), 0.2, verify=False), tol=1e-3)
+    >>> len(worst_cell_plot(proof, Figure().subplots()).patches)
+    1
+    """
+    call = "worst_cell_plot"
+    report = _certificate(call, report)
+    if report.worst_box is None:
+        received = f"an upper bound from outside all boxes ({report.rests_on[-1]})"
+        raise ValueError(_checks.message(call, received, "one from a box", "There is no cell to draw."))
+    lower, upper = report.worst_box
+    middle, half = lower / 2 + upper / 2, (upper - lower) / 2
+    known = pieces(report.network, float(np.linalg.norm(np.abs(middle) + half)) + 1) if report.worst_layers else None
+    reach = _ROOM * np.maximum(half.max(), 1e-9 * (1 + np.abs(middle).max()))
+    cells = [_cell(known, layer) for layer in report.worst_layers if layer >= 0]
+    if cells:  # most of the first of them
+        reach = max(reach, 0.75 * np.sqrt(known.rho2[cells[0]]) / np.linalg.norm(known.matrices[cells[0]], 2))
+    frame = Box(middle - reach, middle + reach)
+    ax = error_map(report, domain=frame, through=middle, ax=ax)
+    if report.target.dim_in == 1:
+        ax.axvspan(lower[0], upper[0], color=ORANGE, alpha=0.3, lw=0, label="worst box")
+    else:
+        ax.add_patch(Rectangle(lower[:2], *(upper - lower)[:2], fill=False, ec="black", lw=1.2, zorder=4))
+        for i in cells:
+            thick = known.layers[i] == report.worst_layers[0]
+            _outline(ax, known, i, frame, middle, 2.0 if thick else 0.8)
+    first = report.worst_layers[0] if report.worst_layers else None
+    piece = "" if first is None else ", the affine map" if first < 0 else f", the cell of layer {first + 1}"
+    ax.set_title(f"upper bound {report.upper:.6g}{piece}" if report.upper is not None else f"no upper bound yet{piece}")
+    return ax
+
+
+def _certificate(call: str, report: Any) -> Certificate:
+    report = getattr(report, "report", report)  # a construction that was certified
+    if not isinstance(report, Certificate):
+        action = "Pass what certify returned, or a construction that was certified."
+        raise TypeError(_checks.message(call, f"report = {_checks.show(report)}", "a Certificate", action))
+    return report
+
+
+def _cell(known: Pieces, layer: int) -> int:
+    return int(np.flatnonzero(known.layers == layer)[0])
+
+
+def _outline(ax: Axes, known: Pieces, i: int, frame: Box, middle: Array, width: float) -> None:
+    """The boundary of one cell on the plane of the first two coordinates."""
+    x, y = (np.linspace(frame.lower[j], frame.upper[j], _GRID) for j in range(2))
+    points = np.tile(middle, (_GRID * _GRID, 1))
+    points[:, :2] = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    square = np.square((points - known.centers[i]) @ known.matrices[i].T).sum(axis=1) - known.rho2[i]
+    if square.min() < 0 < square.max():
+        ax.contour(x, y, square.reshape(_GRID, _GRID), levels=[0.0], colors="black", linewidths=width)
