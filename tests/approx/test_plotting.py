@@ -728,11 +728,12 @@ def test_the_same_input_gives_the_same_picture():
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-class TestCertificates:
-    @pytest.fixture(scope="class")
-    def proof(self):
-        return certify(hole(2), linear(2, domain=Box([-2.0, -1.5], [2.0, 1.5])), tol=1e-3, eps=1.2)
+@pytest.fixture(scope="module")
+def proof():
+    return certify(hole(2), linear(2, domain=Box([-2.0, -1.5], [2.0, 1.5])), tol=1e-3, eps=1.2)
 
+
+class TestCertificates:
     def test_the_bounds_close_in(self, proof, ax):
         plotting.convergence_plot(proof, ax)
         upper, lower = (line.get_ydata() for line in ax.lines[:2])
