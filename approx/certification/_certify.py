@@ -147,7 +147,7 @@ def _outside(found: Pieces, target: Target, enclosure: Enclosure, eps: float | N
             bound = float(target.tail(half))
             proved = target.lipschitz_source == "proved"
             because, conditional = f"the target's tail({half:.6g}) = {bound:.6g}", not proved
-        if bound + offset <= (np.inf if eps is None else eps / 2):
+        if np.isfinite(bound) and bound + offset <= (np.inf if eps is None else eps / 2):
             return _Tail(half, float(np.nextafter(bound + offset, np.inf)), because, conditional)
         half *= _GROWTH
     received = f"|f - L| without a bound below {np.inf if eps is None else eps / 2:g} up to |x| = {half:.3g}"

@@ -1,0 +1,396 @@
+"""Deliberately broken certifiers must be caught: each row changes one line, and its check must fail.
+
+The package is imported anew from the changed source, next to the real one, which is put back afterwards.
+"""
+
+import importlib
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from importlib.machinery import PathFinder, SourceFileLoader
+
+import numpy as np
+import pytest
+import torch
+from flint import arb
+
+import approx
+import constructions
+from approx import Ball, Box, WholeSpace, targets
+from approx.activations import StepReLU
+from approx.affine import AffineMap
+from approx.networks import RadialNetwork
+
+PACKAGE = "approx.certification"
+
+
+class Mutation(SourceFileLoader):
+    """Loads a module with one piece of its source replaced, under a name for which numba keeps no cache."""
+
+    def __init__(self, name, path, old, new):
+        super().__init__(name, path)
+        self.old, self.new = old, new
+
+    def exec_module(self, module):
+        source = self.get_data(self.path).decode()
+        assert source.count(self.old) == 1, (
+            f"{self.name} must contain {self.old!r} once, not {source.count(self.old)} times"
+        )
+        exec(compile(source.replace(self.old, self.new), f"<mutant of {self.name}>", "exec"), module.__dict__)
+
+
+class Finder:
+    def __init__(self, name, old, new):
+        self.name, self.change = f"{PACKAGE}.{name}", (old, new)
+
+    def find_spec(self, name, path=None, target=None):
+        if name != self.name:
+            return None
+        spec = PathFinder.find_spec(name, path)
+        spec.loader = Mutation(name, spec.origin, *self.change)
+        return spec
+
+
+@contextmanager
+def mutant(name, old, new):
+    """The package with the change."""
+    real = {key: module for key, module in sys.modules.items() if key.startswith(PACKAGE)}
+    finder = Finder(name, old, new)
+    sys.meta_path.insert(0, finder)
+    for key in real:
+        del sys.modules[key]
+    try:
+        yield importlib.import_module(PACKAGE)
+    finally:
+        sys.meta_path.remove(finder)
+        for key in [key for key in sys.modules if key.startswith(PACKAGE)]:
+            del sys.modules[key]
+        sys.modules.update(real)
+        approx.certification = real[PACKAGE]
+
+
+# Checks: each takes the package and asserts what must hold for a sound certifier.
+
+
+def arithmetic(c):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 300)) * 10.0 ** rng.integers(-3, 4, size=(2, 300))
+    a, b = c.intervals.Interval(x, x), c.intervals.Interval(y, y)
+    exact = [(Fraction(p), Fraction(q)) for p, q in zip(x.tolist(), y.tolist(), strict=True)]
+    for result, true in (
+        (a + b, [p + q for p, q in exact]),
+        (a - b, [p - q for p, q in exact]),
+        (a * b, [p * q for p, q in exact]),
+        (a / b, [p / q for p, q in exact]),
+        (np.square(a), [p * p for p, _ in exact]),
+    ):
+        assert all(low <= t <= high for low, t, high in zip(result.lo.tolist(), true, result.hi.tolist(), strict=True))
+    small = c.intervals.Interval(x / 1e3, x / 1e3)
+    for function, method in ((np.exp, "exp"), (np.sin, "sin"), (np.tanh, "tanh"), (np.cosh, "cosh")):
+        result = function(small)
+        for low, point, high in zip(result.lo.tolist(), (x / 1e3).tolist(), result.hi.tolist(), strict=True):
+            assert arb(low) <= getattr(arb(point), method)() <= arb(high)
+
+
+def boxes(c):
+    """Interval and mean value forms hold the values at points of boxes that straddle zeros and crests."""
+    rng = np.random.default_rng(1)
+    lower = rng.uniform(-4, 4, size=(400, 2))
+    upper = lower + rng.uniform(0, 2, size=(400, 2))
+    box = c.intervals.Interval(lower, upper)
+    for function in (
+        lambda v: np.sin(v[:, 0]) * v[:, 1],
+        lambda v: np.square(v[:, 0]) - v[:, 0] * v[:, 1],
+        lambda v: np.abs(v[:, 0]) - v[:, 0],
+        lambda v: np.abs(v[:, 0]) ** 3 / (1.0 + np.square(v[:, 1])),
+        lambda v: np.exp(-np.square(v[:, 0])) * np.cos(3.0 * v[:, 1]) + np.maximum(v[:, 0], v[:, 1]),
+    ):
+        for result in (function(box), c.jets.mean_value(function, box)):
+            for _ in range(30):
+                values = function(lower + rng.random((400, 2)) * (upper - lower))
+                assert (result.lo <= values).all() and (values <= result.hi).all()
+
+
+class Identity:
+    """f(x) = x."""
+
+    def range(self, lower, upper):
+        return lower, upper
+
+
+class Unknown(Identity):
+    """f(x) = x for x < 0; nothing is known beyond."""
+
+    def range(self, lower, upper):
+        unknown = upper > 0
+        return np.where(unknown, np.nan, lower), np.where(unknown, np.nan, upper)
+
+
+def line(c, oracle=None, radii=(1.0, 1.0), collars=0.0, values=(-0.5, 3.0), **options):
+    """Two overlapping cells about -0.5 and 0.5, outside them F = f = x."""
+    cells = c.Cells([[-0.5], [0.5]], radii, collars=collars)
+    values = np.array(values)[:, None]
+    identity = AffineMap([[1.0]], [0.0])
+    return c.branch_and_bound(cells, values, identity, oracle or Identity(), Box([-2.0], [2.0]), **options)
+
+
+def first_match(c):
+    bracket = line(c, tol=1e-3)
+    assert bracket.lower <= 2.5 <= bracket.upper <= bracket.lower + 1e-3
+
+
+def decisions(c):
+    assert line(c, eps=2.4).status == "eps refuted"
+    proved = line(c, eps=2.6)
+    assert proved.status == "eps proved" and 2.5 <= proved.upper <= 2.6
+    assert line(c, tol=1e-3, max_boxes=1).status == "budget"
+
+
+def both_sides(c):
+    """In the collar of a cell either side may count: |x - 3| <= 2.5 + 0.25, and only 2.5 - 0.25 is surely met."""
+    bracket = line(c, collars=0.25, tol=1e-3)
+    assert bracket.upper >= 2.75 and bracket.lower <= 2.25
+    wide = line(c, collars=0.25, radii=(1.0, 0.1), values=(0.0, 0.0), tol=1e-3)
+    assert wide.upper >= 1.75
+    high = AffineMap([[1.0]], [5.0])
+    two = c.Cells([[0.8], [0.0]], [0.03, 1.0], collars=[0.0, 0.25])
+    shell = c.branch_and_bound(two, [[0.8], [0.0]], high, Identity(), Box([-0.9], [0.9]), tol=0.1, max_boxes=10**4)
+    assert shell.upper >= 5.0 and shell.lower <= 0.75
+
+
+def value_errors(c):
+    bracket = line(c, value_error=0.1, tol=1e-3)
+    assert bracket.upper >= 2.6 and bracket.lower <= 2.4
+    outside = line(c, radii=(0.0, 0.0), value_error=0.1, tol=1e-3)
+    assert outside.upper >= 0.1 and outside.lower == 0.0
+
+
+def nothing_known(c):
+    bracket = line(c, Unknown(), eps=10.0, max_boxes=2000)
+    assert bracket.status != "eps proved" and bracket.upper == np.inf
+
+
+def disks(c):
+    none = c.Cells(np.empty((0, 2)), [])
+    disk = Ball([1.0, 0.0], 2.0)
+    zero = AffineMap.constant([0.0], 2)
+
+    class First:
+        def range(self, lower, upper):
+            return lower[:, :1], upper[:, :1]
+
+    bracket = c.branch_and_bound(none, np.empty((0, 1)), zero, First(), disk, tol=1e-3)
+    assert bracket.lower <= 3.0 <= bracket.upper <= 3.0 + 2e-3
+
+
+class Cone:
+    """f(x) = -0.3 max |x_i - peak_i|."""
+
+    def __init__(self, peak):
+        self.peak = np.array(peak)
+
+    def range(self, lower, upper):
+        near = np.maximum(np.maximum(lower - self.peak, self.peak - upper), 0.0).max(axis=1)
+        far = np.maximum(self.peak - lower, upper - self.peak).max(axis=1)
+        return -0.3 * far[:, None], -0.3 * near[:, None]
+
+
+def ellipses(c):
+    """|F - f| = 5 is met at one point of a long slanted cell, wherever that point is."""
+    cells = c.Cells([[0.0, 0.0]], [1.0], [[[1.0, -1.0], [0.01, 0.01]]])
+    zero, box = AffineMap.constant([0.0], 2), Box.cube(2, 4.0)
+    for peak in ((2.5, 1.75), (1.75, 2.5), (-2.5, -1.75), (-1.75, -2.5), (3.5, 3.5), (3.9, 3.0), (0.1, 0.2)):
+        bracket = c.branch_and_bound(cells, [[-5.0]], zero, Cone(peak), box, tol=1e-3)
+        assert bracket.lower <= 5.0 <= bracket.upper
+
+
+def corners(c):
+    """An affine f whose Lipschitz constant is exact: the bound is attained at the corners of every box."""
+
+    def opaque(x):
+        return np.array([float(row.sum()) for row in np.asarray(x)])
+
+    slope = float(np.nextafter(np.sqrt(2.0), 2.0))
+    target = targets.from_numpy(opaque, 2, domain=Box.cube(2, 4.0), lipschitz=slope)
+    low, high = c.enclosure_of(target).range([[0.0, 0.0], [-1.0, 2.0]], [[1.0, 1.0], [1.0, 3.0]])
+    assert (low.ravel() <= [0.0, 1.0]).all() and (high.ravel() >= [2.0, 4.0]).all()
+    report = c.certify(network_of(1.0, 0.0, dims=2), target, tol=0.05)
+    assert report.claim == "certified on condition" and report.upper >= 4.0
+
+
+def network_of(slope, offset, dims=1):
+    """slope * x_1 + offset."""
+    weight = torch.zeros(1, dims).double()
+    weight[0, 0] = slope
+    eye = torch.eye(dims).double()
+    return RadialNetwork.from_layers([(eye, 0 * eye[0], None), (weight, torch.tensor([float(offset)]).double(), None)])
+
+
+def hump(scale, middle, slope, **facts):
+    return targets.from_numpy(
+        lambda x: scale / (1.0 + np.square(x[:, 0] - middle)) + slope * x[:, 0],
+        1,
+        domain=Box([-2.0], [2.0]),
+        lipschitz=2.0,
+        affine=AffineMap([[slope]], [0.0]),
+        **facts,
+    )
+
+
+def far_away(c):
+    """The largest error lies outside the cube in which boxes are looked at, or is approached at infinity only."""
+    assert c.certify(network_of(0.0, 0.0), hump(1.0, 3.0, 0.0), WholeSpace(1), tol=0.01).upper >= 1.0
+    sloped = hump(0.25, 0.0, 1.0, tail=lambda radius: 0.25 / (1.0 + radius**2))
+    assert c.certify(network_of(1.0, 0.25), sloped, WholeSpace(1), tol=0.001).upper >= 0.25
+    with pytest.raises(c.GlobalBoundUnavailable, match="slope"):
+        c.certify(network_of(1 + 2.0**-52, 0.0), sloped, WholeSpace(1), tol=0.01)
+    with pytest.raises(c.GlobalBoundUnavailable, match="tail="):
+        c.certify(network_of(1.0, 0.0), replace(sloped, tail=None), WholeSpace(1), tol=0.01)
+
+
+def claims(c):
+    wrong = replace(hump(1.0, 0.0, 0.0), lipschitz=0.1)
+    with pytest.raises(ValueError, match="Lipschitz constant"):
+        c.certify(network_of(0.0, 0.0), wrong, tol=0.1)
+
+
+def boundaries(c):
+    """No point farther from a cell's boundary than its collar is evaluated on the wrong side, in float32."""
+    built = constructions.constant_width.build(targets.peaks(), 0.3, dtype=torch.float32, verify=False)
+    found = c.pieces(built.network)
+    cells, order, rng = found.cells(5.0), found.nonempty, np.random.default_rng(0)
+    moved = 0.0
+    for k in range(len(order)):
+        directions = rng.normal(size=(40, 2))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        center, radius, value = found.centers[order[k]], found.radii[order[k]], found.values[order[k]]
+        near, far = np.full(40, (1 - 1e-4) * radius), np.full(40, (1 + 1e-4) * radius)
+        for step in range(30):
+            middle = far if step == 0 else (near + far) / 2
+            points = np.float32(center + middle[:, None] * directions).astype(np.float64)
+            captured = np.abs(built.network.evaluate(points) - value).max(axis=1) <= found.value_error(5.0)
+            if step == 0:  # where another cell lies over the boundary, or has the same value, nothing is seen
+                ends = found.find(center + near[:, None] * directions)
+                seen = (ends == order[k]) & ~captured
+                continue
+            gap = np.linalg.norm(points - center, axis=1) - radius
+            wrong = np.where(captured, gap, -gap)[seen]
+            moved = max(moved, wrong.max(initial=0.0))
+            assert (wrong <= cells.collars[k] + 1e-15).all()
+            near, far = np.where(captured, middle, near), np.where(captured, far, middle)
+    assert moved > 1e-8
+
+
+def sums(c):
+    """The affine map of a network whose weights cancel, in rational arithmetic."""
+    rng = np.random.default_rng(0)
+    layers = [
+        (torch.tensor(rng.normal(size=(3, 3)) * 1e3), torch.tensor(rng.normal(size=3) * 1e6), rho)
+        for rho in (StepReLU(), StepReLU(), None)
+    ]
+    found = c.pieces(RadialNetwork.from_layers(layers), 10.0)
+    matrix = [[Fraction(int(i == j)) for j in range(3)] for i in range(3)]
+    offset = [Fraction(0)] * 3
+    for weight, bias, _ in layers:
+        rows = [[Fraction(w) for w in row] for row in weight.tolist()]
+        matrix = [[sum(row[k] * matrix[k][j] for k in range(3)) for j in range(3)] for row in rows]
+        offset = [
+            sum(row[k] * offset[k] for k in range(3)) + Fraction(b) for row, b in zip(rows, bias.tolist(), strict=True)
+        ]
+    x = rng.normal(size=(50, 3))
+    for point in x / np.linalg.norm(x, axis=1, keepdims=True):
+        true = [
+            sum(a * Fraction(v) for a, v in zip(row, point.tolist(), strict=True)) + b
+            for row, b in zip(matrix, offset, strict=True)
+        ]
+        stored = [
+            sum(Fraction(a) * Fraction(v) for a, v in zip(row, point.tolist(), strict=True)) + Fraction(b)
+            for row, b in zip(found.affine.matrix.tolist(), found.affine.offset.tolist(), strict=True)
+        ]
+        gap = float(sum((a - b) ** 2 for a, b in zip(true, stored, strict=True))) ** 0.5
+        assert gap <= found.affine_error(1.0)
+
+
+MUTANTS = [
+    ("intervals", "    x -= slack\n", "    pass\n", arithmetic),
+    ("intervals", "    x += slack\n", "    pass\n", arithmetic),
+    ("intervals", "return unchecked(np.maximum(down(near * near), 0.0), up(far * far))",
+     "return unchecked(near * near, far * far)", arithmetic),
+    ("intervals", "UNIT = 2.0**-52", "UNIT = 2.0**-56", arithmetic),
+    ("intervals", "return np.maximum(np.maximum(a.lo, -a.hi), 0.0)",
+     "return np.minimum(np.abs(a.lo), np.abs(a.hi))", boxes),
+    ("intervals", "np.subtract: lambda a, b: unchecked(down(a.lo - b.hi), up(a.hi - b.lo)),",
+     "np.subtract: lambda a, b: unchecked(down(a.lo - b.lo), up(a.hi - b.hi)),", boxes),
+    ("intervals", "_wave(np.sin, 0.25)", "_wave(np.sin, 0.75)", boxes),
+    ("intervals", "return np.floor(high - phase) >= np.ceil(low - phase)",
+     "return np.floor(high - phase) > np.ceil(low - phase)", boxes),
+    ("intervals", "return a is b or (view(a.lo) == view(b.lo) and view(a.hi) == view(b.hi))",
+     "return a.shape == b.shape", boxes),
+    ("jets", "step = boxes - middle", "step = (boxes - middle) * 0.5", boxes),
+    ("jets", "np.sin: (lambda v, a: np.cos(a),),", "np.sin: (lambda v, a: np.cos(unchecked(a.lo, a.lo)),),", boxes),
+    ("jets", "np.multiply: (lambda v, a, b: b, lambda v, a, b: a),",
+     "np.multiply: (lambda v, a, b: a, lambda v, a, b: b),", boxes),
+    ("jets", "return unchecked(np.where(above & ~below, 1.0, -1.0), np.where(below & ~above, -1.0, 1.0))",
+     "return unchecked(np.where(below, -1.0, 1.0), np.where(below, -1.0, 1.0))", boxes),
+    ("enclosures", "radius = np.linalg.norm(np.maximum(upper - middle, middle - lower), axis=1) * ROUNDING",
+     "radius = np.max(np.maximum(upper - middle, middle - lower), axis=1) * ROUNDING", corners),
+    ("enclosures", "unchecked(down(at_middle - change), up(at_middle + change))",
+     "unchecked(down(at_middle - change / 2), up(at_middle + change / 2))", corners),
+    ("enclosures", "    return Enclosure(target, basis, True, _modulus_bounds(target))",
+     "    return Enclosure(target, basis, False, _modulus_bounds(target))", corners),
+    ("cells", "for e in range(starts[parent], starts[parent + 1]):",
+     "for e in range(starts[parent + 1] - 1, starts[parent] - 1, -1):", first_match),
+    ("cells", "            if far < inner[i]:\n", "            if near < inner[i]:\n", first_match),
+    ("cells", "            if near > outer[i]:\n", "            if far > outer[i]:\n", first_match),
+    ("cells", "        slack = self.collars\n        if", "        slack = 0 * self.collars\n        if", both_sides),
+    ("cells", "radii = np.maximum(self.radii + self.collars, 0.0)", "radii = np.maximum(self.radii, 0.0)", both_sides),
+    ("cells", "                elif entry < 0.0:\n                    low += entry * upper[k, a]\n",
+     "                elif entry < 0.0:\n                    low += entry * lower[k, a]\n", ellipses),
+    ("cells", "extents = np.linalg.norm(inverse, axis=2) * radii[:, None]",
+     "extents = np.abs(np.einsum('kii->ki', inverse)) * radii[:, None]", ellipses),
+    ("_boxes", "        proper = low <= high\n        return",
+     "        proper = ~(low > high)\n        return", nothing_known),
+    ("_boxes", "return (norm(gap) * self._up + error) * self._up",
+     "return norm(gap) * self._up * self._up", value_errors),
+    ("_boxes", "size = min(caps[i], (length * up + errors[i]) * up)", "size = min(caps[i], length * up)", value_errors),
+    ("_boxes", "return np.maximum((size - error) * self._down, 0.0), size + error, decided",
+     "return np.maximum(size * self._down, 0.0), size + error, decided", value_errors),
+    ("_boxes", "return ~(norm(gap) > self.ball.radius * self._wide)",
+     "return ~(norm(gap) > self.ball.radius * 0.9)", disks),
+    ("_boxes", "decided = valid & (in_cell | (~closed & (counts == 0)))", "decided = valid", both_sides),
+    ("_boxes", "bound = 0.0 if closed[k] else outside[row]", "bound = 0.0", disks),
+    ("branch", "if limits.eps is not None and upper <= limits.eps:",
+     "if limits.eps is not None and not upper <= limits.eps:", decisions),
+    ("branch", "        return max(self.lower, top, self.done.bound if self.done else 0.0)",
+     "        return max(self.lower, top)", decisions),
+    ("_certify", "    upper = bracket.upper if tail is None else max(bracket.upper, tail.bound)",
+     "    upper = bracket.upper", far_away),
+    ("_certify", "if not same_slope or not np.isfinite(found.reach):", "if not np.isfinite(found.reach):", far_away),
+    ("_certify", "np.nextafter(bound + offset, np.inf)", "np.nextafter(bound, np.inf)", far_away),
+    ("_certify", "    check_claims(target)\n", "", claims),
+    ("_certify", "conditional = enclosure.conditional or (", "conditional = (", corners),
+    ("pieces", "return Cells(self.centers[chosen], self.radii[chosen], collars=collars[chosen])",
+     "return Cells(self.centers[chosen], self.radii[chosen])", boundaries),
+    ("pieces", "drift = Drift(errors.norm[self.layers], errors.shift[self.layers])",
+     "drift = Drift(0 * errors.norm[self.layers], 0 * errors.shift[self.layers])", boundaries),
+    ("pieces", "return float(np.linalg.norm(fixed.last + relative.last * radius)) * OUTWARD", "return 0.0", sums),
+]  # fmt: skip
+CHECKS = list(dict.fromkeys(row[3] for row in MUTANTS))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_certifier_passes_every_check(check):
+    check(approx.certification)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "check"), MUTANTS, ids=lambda value: value.strip()[:40] if isinstance(value, str) else ""
+)
+def test_every_mutant_is_caught(name, old, new, check):
+    with mutant(name, old, new) as broken:
+        assert sys.modules[f"{PACKAGE}.{name}"].__spec__.loader.__class__ is Mutation
+        with pytest.raises(BaseException) as caught:  # pytest.fail is no Exception
+            check(broken)
+    assert isinstance(caught.value, Exception) or "DID NOT RAISE" in str(caught.value)
+    assert approx.certification is sys.modules[PACKAGE] and approx.certify is approx.certification.certify
