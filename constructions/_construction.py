@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from approx import _checks
 from approx.affine import AffineMap
-from approx.certification import AmbiguousNetwork, EnclosureUnavailable, GlobalBoundUnavailable, certify
+from approx.certification import AmbiguousNetwork, Certificate, EnclosureUnavailable, GlobalBoundUnavailable, certify
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import SupError, sup_error
@@ -106,6 +106,7 @@ class Construction:
             "upper": None if report is None else report.upper,
             "claim": "not measured" if report is None else report.claim,
             "rests_on": [] if report is None else list(report.rests_on),
+            "certificate": report.to_dict() if isinstance(report, Certificate) else None,
             "seconds": self.seconds,
         }
 

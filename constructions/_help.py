@@ -66,10 +66,11 @@ the result is a proof for the file, whatever built it, and says what it rests on
 R^n if the network was built for that, else about the target's own compact domain.
 
 --json prints file, target, eps (given, or of the build, or null), domain, hidden_layers, parameters, lower, upper
-(null: nothing was proved), claim, rests_on, proved (upper <= eps, null without eps), argmax, seconds and
-hidden_widths (one number per hidden layer).
+(null: nothing was proved), claim, rests_on, proved (upper <= eps, null without eps), argmax, recheck (with --recheck),
+seconds and hidden_widths (one number per hidden layer).
 
 examples:
   radial certify franke.safetensors franke
+  radial certify franke.safetensors franke --tol 1e-5 --recheck --out proved.safetensors
   radial certify gaussian.safetensors gaussian --domain space --tol 1e-4 --json
 """

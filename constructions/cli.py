@@ -12,6 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any, NoReturn
 
 from constructions import _help
@@ -104,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
         "--lipschitz", type=float, metavar="L", help="Lipschitz constant of the target, if you know it"
     )
     certify.add_argument("--max-seconds", type=float, default=60.0, metavar="S", help="budget (default 60)")
+    certify.add_argument("--recheck", action="store_true", help="confirm the result in Arb's ball arithmetic")
+    certify.add_argument("--out", metavar="FILE", help="save the network here with this certificate in its header")
     certify.add_argument("--quiet", action="store_true", help="no progress and no report")
     for sub in (build, evaluate, certify):
         sub.add_argument("--domain", metavar="SPEC", help="where the error counts")
@@ -232,6 +235,7 @@ def _certify(args: argparse.Namespace) -> int:
     if domain is None and saved.provenance.get("domain") == str(WholeSpace(target.dim_in)):
         domain = WholeSpace(target.dim_in)
     eps = _built_for(saved) if args.eps is None else args.eps
+    files = _outputs(args, [args.file, args.target])
     report = certify(
         saved.network,
         target,
@@ -244,8 +248,20 @@ def _certify(args: argparse.Namespace) -> int:
     proved = None if eps is None else report.proves(eps)
     rows = {"file": args.file, "target": target.name, "domain": str(report.domain)}
     facts = rows | {"eps": eps, "proved": proved, "rests_on": list(report.rests_on)}
-    _show(args, rows, facts, saved.network, report, eps, {})
-    return 0 if proved or (proved is None and report.upper is not None) else 1
+    holds = True
+    if args.recheck:
+        check = report.recheck()
+        holds = check.holds
+        said = "; ".join(check.contradictions) or ("confirmed" if holds else "the worst point is undecided")
+        facts |= {"recheck": asdict(check) | {"holds": holds}}
+        rows |= {"recheck": f"{said}, at {check.points} points, {check.basis}"}
+    if "network" in files and holds:
+        certificate = report.to_dict()
+        header = {key: certificate[key] for key in ("domain", "lower", "upper", "claim", "rests_on")}
+        provenance = saved.provenance | header | {"target": target.name, "eps": eps, "certificate": certificate}
+        storage.save(files["network"], saved.network, cover=saved.cover, provenance=provenance)
+    _show(args, rows, facts, saved.network, report, eps, files if holds else {})
+    return 0 if holds and (proved or (proved is None and report.upper is not None)) else 1
 
 
 def _built_for(saved: Any) -> float | None:
@@ -286,7 +302,7 @@ def _outputs(args: argparse.Namespace, inputs: Iterable[str]) -> dict[str, Any]:
     """The files to write, checked before the long work starts."""
     from approx import _checks, storage
 
-    named = {"network": getattr(args, "out", None), "plot": args.plot}
+    named = {"network": getattr(args, "out", None), "plot": getattr(args, "plot", None)}
     files = {kind: storage.writable(path) for kind, path in named.items() if path is not None}
     if "plot" in files and files["plot"].suffix.lower().removeprefix(".") not in PLOT_FORMATS:
         required = f"a file name that ends in {', '.join('.' + name for name in PLOT_FORMATS)}"
@@ -332,7 +348,8 @@ def _show(
         result = facts | measured | {"argmax": report.argmax.tolist(), "measuring_seconds": report.seconds}
         result |= {"hidden_layers": network.hidden_layers, "parameters": network.parameter_count}
         result |= {"files": {kind: str(file) for kind, file in files.items()}}
-        result.pop("hidden_widths", None)  # last, since it may be long
+        for name in ("hidden_widths", "certificate"):  # the first comes last, since it may be long
+            result.pop(name, None)
         print(json.dumps(result | {"hidden_widths": list(network.hidden_widths)}, allow_nan=False))
         return
     if args.quiet:
