@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from approx import _checks
+from approx.activations import RadialIdentity, StepReLU
 from approx.certification.branch import Bracket, branch_and_bound
+from approx.certification.dense import Difference, search_dense
 from approx.certification.enclosures import Enclosure, enclosure_of
 from approx.certification.pieces import Pieces, pieces
 from approx.domains import Ball, Box, WholeSpace
@@ -53,9 +55,9 @@ def certify(
     executor: Executor | None = None,
     progress: bool = False,
 ) -> SupError:
-    """Certified bounds of sup |F - f| for a Step-ReLU network as it is stored, however it was built.
+    """Certified bounds of sup |F - f| for a radial network as it is stored, however it was built.
 
-    subject : a RadialNetwork with Step-ReLU activations, or a construction (then target, domain and eps are its own)
+    subject : a RadialNetwork, or a construction (then target, domain and eps are its own)
     target : f; needs a function that runs on intervals, an enclosure, or a Lipschitz constant
     domain : Box, Ball or WholeSpace, by default the construction's, else the target's compact domain
     eps : stop as soon as sup <= eps is proved or refuted, unless `tol` asks for more
@@ -63,9 +65,14 @@ def certify(
     max_seconds : the budget of the search; what is proved by then is valid
     executor : concurrent.futures.Executor that shares the search
 
-    The pieces are recovered from the stored weights; a point nearer to a boundary than rounding can tell counts for
-    both sides. On R^n the stored affine map must have exactly the slope of the target's, and |f - L| is bounded on
-    the unbounded slabs outside the cells, by interval arithmetic or by the target's tail.
+    Step-ReLU networks: the pieces are recovered from the stored weights; a point nearer to a boundary than rounding
+    can tell counts for both sides. On R^n the stored affine map must have exactly the slope of the target's, and
+    |f - L| is bounded on the unbounded slabs outside the cells, by interval arithmetic or by the target's tail.
+
+    Networks with other radial activations, mixed ones too: Taylor forms bound F - f on boxes of a compact domain. An
+    activation that is not registered needs `interval_h`, its profile h written with numpy.
+
+    Both hold for F in real arithmetic and for F as evaluated in the network's dtype, at the points of the domain.
 
     `claim` is "certified", or "certified on condition" when something in `rests_on` is only claimed; "sampled" when
     the budget ended without an upper bound. Raises ValueError when a point refutes what the target claims,
@@ -95,18 +102,21 @@ def certify(
     if target.lipschitz_source == "claimed" and target.lipschitz is not None:
         check_lipschitz(target)
     enclosure = enclosure_of(target)
-    found = pieces(network, None if not domain.compact else _radius(domain))
-    tail = None if domain.compact else _outside(found, target, enclosure, eps)
-    core = domain if tail is None else Box.cube(domain.dim, tail.half)
-    search = functools.partial(
-        branch_and_bound,
-        found.cells(_radius(core)),
-        found.values[found.nonempty],
-        found.affine,
-        enclosure,
-        core,
-        value_error=found.value_error(_radius(core)),
-    )
+    tail = None
+    if _is_stepwise(network):
+        found = pieces(network, None if not domain.compact else _radius(domain))
+        tail = None if domain.compact else _outside(found, target, enclosure, eps)
+        core = domain if tail is None else Box.cube(domain.dim, tail.half)
+        search = _search_pieces(found, enclosure, core)
+        basis = "the pieces of the stored weights"
+    elif domain.compact:
+        search = functools.partial(search_dense, Difference(network, enclosure, _CALL), domain)
+        basis = "Taylor forms of the stored layers"
+    else:
+        received = f"all of R^{domain.dim} for a network with other activations than Step-ReLU"
+        raise GlobalBoundUnavailable(
+            _checks.message(_CALL, received, "a compact domain for these", "Pass a Box or a Ball.")
+        )
     search(max_boxes=_WARM_UP, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
     bracket = search(
         eps=eps if tol is None else None,
@@ -115,7 +125,26 @@ def certify(
         executor=executor,
         progress=progress,
     )
-    return _report(network, target, domain, enclosure, bracket, tail, eps, time.perf_counter() - started)
+    return _report(network, target, domain, enclosure, basis, bracket, tail, eps, time.perf_counter() - started)
+
+
+def _is_stepwise(network: RadialNetwork) -> bool:
+    """Whether the network has finitely many affine pieces, which can be recovered."""
+    kinds = {type(block.activation) for block in network.blocks}
+    return kinds <= {StepReLU, RadialIdentity, type(None)}
+
+
+def _search_pieces(found: Pieces, enclosure: Enclosure, core: Box | Ball) -> functools.partial[Bracket]:
+    radius = _radius(core)
+    return functools.partial(
+        branch_and_bound,
+        found.cells(radius),
+        found.values[found.nonempty],
+        found.affine,
+        enclosure,
+        core,
+        value_error=found.value_error(radius),
+    )
 
 
 def _radius(domain: Box | Ball) -> float:
@@ -174,6 +203,7 @@ def _report(
     target: Target,
     domain: Box | Ball | WholeSpace,
     enclosure: Enclosure,
+    basis: str,
     bracket: Bracket,
     tail: _Tail | None,
     eps: float | None,
@@ -183,7 +213,7 @@ def _report(
     known = bool(np.isfinite(upper))
     rests_on = [
         f"the target bounded by {enclosure.basis}" + (", which is a claim" if enclosure.conditional else ""),
-        f"the pieces of the stored weights, {bracket.boxes:,} boxes, status: {bracket.status}",
+        f"{basis}, {bracket.boxes:,} boxes, status: {bracket.status}",
     ]
     if tail is not None:
         rests_on.append(f"outside the cells, {tail.because}" + (", which is a claim" if tail.conditional else ""))
