@@ -27,9 +27,8 @@ class Lines:
     """|s(r) - (offset + slope r^2)| <= error for low <= r <= high, r > 0; all (k,). error may be inf, with slope 0.
 
     factor : (2, k) the least and the largest s(r)
-    size, steepness : (k,) bounds of |h(r)| and |h'(r)|; steepness is infinite across a jump
-    stretch, shear : (k,) bounds of |s|, and of |h'| and |h' - s| as well; where h jumps the slope is 0, and stretch
-        is a bound of |s| alone, shear 0
+    size, steepness, shear : (k,) bounds of |h(r)|, |h'(r)| and |h'(r) - s(r)|
+    stretch : (k,) bound of both |s| and |h'|: the Lipschitz constant of rho between these radii
     """
 
     offset: Array
@@ -38,8 +37,8 @@ class Lines:
     factor: Array
     size: Array
     steepness: Array
-    stretch: Array
     shear: Array
+    stretch: Array
 
 
 def lines(profile: Profile, low: Array, high: Array) -> Lines:
@@ -72,26 +71,29 @@ def lines(profile: Profile, low: Array, high: Array) -> Lines:
         slope = np.where(np.isfinite(slope), slope, 0.0)
         below, above = _stray(at, factor, rate, points, radii, slope)
         error = 0.5 * (above - below)
-        jumps = ~np.isfinite(steepness)
-        flat = ~(error < 0.5 * (most - least)) | jumps
+        flat = ~(error < 0.5 * (most - least))
         slope = np.where(flat, 0.0, slope)
         below, above = np.where(flat, least, below), np.where(flat, most, above)
         offset = 0.5 * (below + above)
         error = np.maximum(above - offset, offset - below) * (1 + 4 * UNIT)
         known = finite & np.isfinite(error)
-        reach = np.maximum(np.abs(least), np.abs(most))
         shear = np.maximum(np.abs((steep - factor).lo), np.abs((steep - factor).hi)).max(axis=0)
+        stretch = np.maximum(np.maximum(np.abs(least), np.abs(most)), steepness)
         everywhere = profile.factor
         return Lines(
             offset=np.where(known, offset, 0.0),
             slope=np.where(known, slope, 0.0),
             error=np.where(known, error, np.inf),
             factor=np.stack([np.where(finite, end, all) for end, all in zip((least, most), everywhere, strict=True)]),
-            size=np.where(np.isnan(size), np.inf, size),
-            steepness=np.where(finite & ~jumps, steepness, np.inf),
-            stretch=np.where(finite, np.where(jumps, reach, np.maximum(reach, steepness)), np.inf),
-            shear=np.where(finite, np.where(jumps, 0.0, shear), np.inf),
+            size=_known(size),
+            steepness=_known(np.where(finite, steepness, np.inf)),
+            shear=_known(np.where(finite, shear, np.inf)),
+            stretch=_known(np.where(finite, stretch, np.inf)),
         )
+
+
+def _known(values: Array) -> Array:
+    return np.where(np.isnan(values), np.inf, values)
 
 
 def _capped(values: Interval, profile: Profile) -> Interval:

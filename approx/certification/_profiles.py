@@ -1,8 +1,8 @@
 """Rigorous bounds of the profile h of a radial activation, and of its derivative, on intervals of radii.
 
-The registered activations have closed forms, rounded outward with 8 units in the last place for every elementary
-function. Any other profile needs `interval_h`, the same function written with numpy: it then runs on intervals, and
-its derivative comes from jets.
+The registered activations without jumps have closed forms, rounded outward with 8 units in the last place for every
+elementary function. Any other profile needs `interval_h`, the same function written with numpy: it then runs on
+intervals, and its derivative comes from jets.
 
 >>> rho = RadialActivation(torch.tanh)
 >>> rho.interval_h = np.tanh
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from approx import _checks
 from approx.activations import (
     RadialActivation,
-    RadialIdentity,
     RadialSigmoid,
     RadialSoftplus,
     RadialSwish,
@@ -31,10 +30,9 @@ from approx.activations import (
     ShiftedReLU,
     ShiftedSigmoid,
     Squashing,
-    StepReLU,
     activation_names,
 )
-from approx.certification.intervals import ELEMENTARY, Interval, down, unchecked, up
+from approx.certification.intervals import ELEMENTARY, TINY, Interval, down, unchecked, up
 from approx.certification.jets import Jet
 
 __all__ = ["Profile"]
@@ -50,31 +48,31 @@ _SWISH_PEAK = (2.399, 2.4)  # between these h' of the swish is largest
 class Profile:
     """What a certificate needs to know of rho(v) = s(|v|) v, s(r) = h(r) / r.
 
-    bounds : radii, an Interval within [0, inf) -> Intervals that hold h and h' there; h' is unbounded across a jump
+    bounds : radii, an Interval within [0, inf) -> Intervals that hold h and h' there
     factor : the least and the largest s(r) over all r > 0, as far as they are known
     from_zero : whether h(0) = 0
-    exact : whether the computed rho(v) is one of the values of rho near |v|, without rounding: Step-ReLU
     shift : the largest number that is added to r before h is computed
+    units : the relative error of h as torch computes it is below units * 2^-p in a dtype of p binary digits, if an
+        elementary function is good to 8 units in the last place
+    assumes : what of all this only the caller knows
     """
 
     bounds: Bounds
     factor: tuple[float, float]
     from_zero: bool
-    exact: bool = False
     shift: float = 0.0
+    units: int = 64
+    assumes: str = ""
 
     @classmethod
-    def of(cls, activation: RadialActivation, call: str, collar: float = 0.0) -> Profile:
-        """The profile of an activation with the parameters it has now. Where | |v| - 1 | <= collar, a Step-ReLU may
-        do either.
+    def of(cls, activation: RadialActivation, call: str) -> Profile:
+        """The profile of an activation with the parameters it has now.
 
         Raises ValueError for one that is neither registered nor has `interval_h`, and where that contradicts h.
         """
         known = _KNOWN.get(type(activation))
-        if type(activation) is StepReLU:
-            return cls(_step(collar), (0.0, 1.0), True, exact=True)
         if known is not None:
-            return known(float(getattr(activation, "shift", 0.0)))
+            return known(activation.config().get("shift", 0.0))
         function = getattr(activation, "interval_h", None)
         if not callable(function):
             received = f"the activation {activation}, of which no bounds are known"
@@ -85,7 +83,10 @@ class Profile:
         _compare(activation, bounds, call)
         with torch.no_grad():
             start = activation.profile(torch.zeros(1, dtype=torch.float64)).item()
-        return cls(bounds, (-np.inf, np.inf), start == 0.0)
+        assumes = (
+            f"interval_h of {activation} being the profile h, which torch computes to {cls.units} units of rounding"
+        )
+        return cls(bounds, (-np.inf, np.inf), start == 0.0, assumes=assumes)
 
 
 def _differentiated(function: Callable) -> Bounds:
@@ -146,20 +147,6 @@ def _bell(t: Array) -> Array:
     return decay / np.square(1 + decay)
 
 
-def _step(collar: float) -> Bounds:
-    def bounds(r: Interval) -> tuple[Interval, Interval]:
-        kept, zeroed = r.lo >= 1 + collar, r.hi < 1 - collar
-        value = unchecked(np.where(kept, r.lo, 0.0), np.where(zeroed, 0.0, r.hi))
-        low, high = (np.where(kept, 1.0, np.where(zeroed, 0.0, end)) for end in (-np.inf, np.inf))
-        return value, unchecked(low, high)
-
-    return bounds
-
-
-def _identity(r: Interval) -> tuple[Interval, Interval]:
-    return r, unchecked(np.ones(r.shape), np.ones(r.shape))
-
-
 def _squashing(r: Interval) -> tuple[Interval, Interval]:
     def inverse(x: Array) -> Array:
         return 1 / np.maximum(x, 1.0)
@@ -178,7 +165,7 @@ def _squashing(r: Interval) -> tuple[Interval, Interval]:
 def _rational(r: Interval) -> tuple[Interval, Interval]:
     near, far = (1 / np.square(1 + end) for end in (r.hi, r.lo))
     slope = unchecked(np.maximum(down(near, _UNITS), 0.0), up(far, _UNITS))
-    return _monotone(lambda x: 1 / (1 + 1 / x), r), slope
+    return _monotone(lambda x: 1 / (1 + 1 / np.maximum(x, TINY)), r), slope
 
 
 def _swish(r: Interval) -> tuple[Interval, Interval]:
@@ -217,13 +204,15 @@ def _softplus(shift: float) -> Bounds:
     return bounds
 
 
+_RATIONAL, _ONCE, _TWICE = 8, 24, 48  # units: no elementary function, one, and one of another
 _KNOWN: dict[type[RadialActivation], Callable[[float], Profile]] = {
-    RadialIdentity: lambda _: Profile(_identity, (1.0, 1.0), True, exact=True),
-    Squashing: lambda _: Profile(_squashing, (0.0, 0.5), True),
-    RationalSquash: lambda _: Profile(_rational, (0.0, 1.0), True),
-    RadialSwish: lambda _: Profile(_swish, (0.5, 1.0), True),
-    RadialSigmoid: lambda _: Profile(_shifted_sigmoid(0.0), (0.0, np.inf), False),
-    ShiftedSigmoid: lambda b: Profile(_shifted_sigmoid(b), (0.0, np.inf), False, shift=abs(b)),
-    ShiftedReLU: lambda b: Profile(_shifted_relu(b), (0.0, 1.0) if b >= 0 else (1.0, np.inf), b >= 0, shift=abs(b)),
-    RadialSoftplus: lambda b: Profile(_softplus(b), (0.0, np.inf), False, shift=abs(b)),
+    Squashing: lambda _: Profile(_squashing, (0.0, 0.5), True, units=_RATIONAL),
+    RationalSquash: lambda _: Profile(_rational, (0.0, 1.0), True, units=_RATIONAL),
+    RadialSwish: lambda _: Profile(_swish, (0.5, 1.0), True, units=_ONCE),
+    RadialSigmoid: lambda _: Profile(_shifted_sigmoid(0.0), (0.0, np.inf), False, units=_ONCE),
+    ShiftedSigmoid: lambda b: Profile(_shifted_sigmoid(b), (0.0, np.inf), False, shift=abs(b), units=_ONCE),
+    ShiftedReLU: lambda b: Profile(
+        _shifted_relu(b), (0.0, 1.0) if b >= 0 else (1.0, np.inf), b >= 0, shift=abs(b), units=_RATIONAL
+    ),
+    RadialSoftplus: lambda b: Profile(_softplus(b), (0.0, np.inf), False, shift=abs(b), units=_TWICE),
 }
