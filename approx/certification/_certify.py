@@ -102,7 +102,7 @@ def certify(
     if target.lipschitz_source == "claimed" and target.lipschitz is not None:
         check_lipschitz(target)
     enclosure = enclosure_of(target)
-    tail = None
+    tail, claims = None, ()
     if _is_stepwise(network):
         found = pieces(network, None if not domain.compact else _radius(domain))
         tail = None if domain.compact else _outside(found, target, enclosure, eps)
@@ -110,13 +110,13 @@ def certify(
         search = _search_pieces(found, enclosure, core)
         basis = "the pieces of the stored weights"
     elif domain.compact:
-        search = functools.partial(search_dense, Difference(network, enclosure, _CALL), domain)
+        difference = Difference(network, enclosure, _CALL)
+        search, claims = functools.partial(search_dense, difference, domain), difference.layers.assumes
         basis = "Taylor forms of the stored layers"
     else:
         received = f"all of R^{domain.dim} for a network with other activations than Step-ReLU"
-        raise GlobalBoundUnavailable(
-            _checks.message(_CALL, received, "a compact domain for these", "Pass a Box or a Ball.")
-        )
+        required = "a compact domain: forms hold on boxes"
+        raise GlobalBoundUnavailable(_checks.message(_CALL, received, required, "Pass a Box or a Ball."))
     search(max_boxes=_WARM_UP, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
     bracket = search(
         eps=eps if tol is None else None,
@@ -125,7 +125,8 @@ def certify(
         executor=executor,
         progress=progress,
     )
-    return _report(network, target, domain, enclosure, basis, bracket, tail, eps, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return _report(network, target, domain, enclosure, basis, claims, bracket, tail, eps, seconds)
 
 
 def _is_stepwise(network: RadialNetwork) -> bool:
@@ -204,6 +205,7 @@ def _report(
     domain: Box | Ball | WholeSpace,
     enclosure: Enclosure,
     basis: str,
+    claims: tuple[str, ...],
     bracket: Bracket,
     tail: _Tail | None,
     eps: float | None,
@@ -214,10 +216,11 @@ def _report(
     rests_on = [
         f"the target bounded by {enclosure.basis}" + (", which is a claim" if enclosure.conditional else ""),
         f"{basis}, {bracket.boxes:,} boxes, status: {bracket.status}",
+        *(f"{claim}, which is a claim" for claim in claims),
     ]
     if tail is not None:
         rests_on.append(f"outside the cells, {tail.because}" + (", which is a claim" if tail.conditional else ""))
-    conditional = enclosure.conditional or (tail is not None and tail.conditional)
+    conditional = enclosure.conditional or bool(claims) or (tail is not None and tail.conditional)
     argmax = np.zeros(target.dim_in) if bracket.argmax is None else bracket.argmax
     return SupError(
         lower=bracket.lower,

@@ -167,6 +167,7 @@ def test_a_profile_of_the_caller():
     report = certify(network, WAVES, tol=1e-4)
     assert report.upper - report.lower <= 1e-4
     assert report.lower - 1e-4 <= sampled(network, WAVES, WAVES.domain) <= report.upper
+    assert report.claim == "certified on condition" and any("interval_h" in text for text in report.rests_on)
 
 
 def test_step_layers_among_others():
