@@ -61,8 +61,9 @@ examples:
 CERTIFY = f"""\
 FILE was written by `radial build --out` or approx.storage.save. {_TARGET}
 {_DOMAIN}
-The pieces of the network are recovered from the stored weights and compared with the target by interval arithmetic:
-the result is a proof for the file, whatever built it, and says what it rests on. Without --domain it is about all of
+The pieces of a Step-ReLU network are recovered from the stored weights and compared with the target by interval
+arithmetic; networks with other activations are bounded on boxes, for a compact domain. The result is a proof for the
+file, whatever built it, and says what it rests on. Without --domain it is about all of
 R^n if the network was built for that, else about the target's own compact domain.
 
 --json prints file, target, eps (given, or of the build, or null), domain, hidden_layers, parameters, lower, upper

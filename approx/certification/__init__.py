@@ -1,9 +1,10 @@
-"""Certification: rigorous bounds lower <= sup |F - f| <= upper for stored Step-ReLU networks.
+"""Certification: rigorous bounds lower <= sup |F - f| <= upper for stored radial networks.
 
 _operands  intervals  jets   interval arithmetic and mean value forms on a caller's numpy function
 enclosures                   bounds of a target on boxes, and what they rest on
 _chain  _recovery  ... pieces   the ordered cells of any Step-ReLU network, from its weights, with error bounds
 cells  _boxes  branch        branch and bound over boxes
+_profiles  _lines  forms  dense   Taylor forms of networks with any activations, from their weights
 _certify                     the whole path
 certificate  _arb            its result, and a second opinion on it in ball arithmetic
 """

@@ -32,7 +32,7 @@ class Block:
     low, high : (k, m) bounds of f; infinite where nothing is known, never NaN
     outside : (k,) bound of |f - L|; only read where no cell surely holds the box
     bounds, pieces : (k,) bound of |F - f|, and the cell it is for, -1 for L
-    cuts : (k, n) a point where to cut the box; NaN, or a point on its boundary: in the middle
+    cuts : (k, n) a point to look at and where to cut the box; NaN, or a point on its boundary: cut it in the middle
     """
 
     lower: Array
@@ -162,13 +162,18 @@ class Problem:
 
     def narrow(self, block: Block) -> Block:
         """The same boxes with the bounds of f on them, where so far those of larger boxes stood."""
-        low, high = self.range(block.lower, block.upper)
+        shape = (len(block), self.affine.dim_out)
+        if hasattr(self.oracle, "range_and_peaks"):
+            *bounds, cuts = self.oracle.range_and_peaks(block.lower, block.upper)
+        else:
+            bounds, cuts = self.oracle.range(block.lower, block.upper), block.cuts
+        low, high = self._usable(bounds, shape)
         middle = np.clip(block.lower / 2 + block.upper / 2, block.lower, block.upper)
         self._refute(middle, self._holds(middle), low, high, block)
         low, high = np.maximum(low, block.low), np.minimum(high, block.high)
         proper = low <= high  # not so, perhaps, on boxes beyond the domain
         low, high = np.where(proper, low, -np.inf), np.where(proper, high, np.inf)
-        return self.block(block.lower, block.upper, block.lists, low, high, block.outside, block.cuts)
+        return self.block(block.lower, block.upper, block.lists, low, high, block.outside, cuts)
 
     def _usable(self, bounds, shape) -> tuple[Array, Array]:
         low, high = (np.ascontiguousarray(bound, dtype=np.float64) for bound in bounds)
@@ -182,7 +187,7 @@ class Problem:
         matrix, offset = self.affine.matrix, self.affine.offset
         low = high = np.broadcast_to(offset, (len(lower), len(offset)))
         if self.affine.is_constant:
-            return low, high
+            return low.copy(), high.copy()
         for j in range(matrix.shape[1]):
             ends = lower[:, j, None] * matrix[:, j], upper[:, j, None] * matrix[:, j]
             low, high = low + np.minimum(*ends), high + np.maximum(*ends)
@@ -234,7 +239,7 @@ class Problem:
     def look(self, block: Block, points: Array) -> tuple[Array, Array, Array]:
         """Look at one point of each box, (k, n).
 
-        Returns (k,) each: a lower bound of |F - f| for every F that the value errors allow; one for some such F; and
+        Returns (k,) each: a lower bound of |F - f| for every F that the value errors allow; an upper bound; and
         whether they hold, the point being surely in the domain and in no collar.
         """
         (starts, cells, closed), _, _ = self.refine(
@@ -245,13 +250,16 @@ class Problem:
         self._refute(points, valid, low, high, block)
         counts = np.diff(starts)
         least, most = self._affine_range(points, points)
-        size, error = self._downward(low - most, least - high), np.full(len(points), self.errors[-1])
+        error = np.full(len(points), self.errors[-1])
         in_cell = closed & (counts == 1)
         cell = cells[starts[:-1][in_cell]]
-        values = self.values[cell]
-        size[in_cell], error[in_cell] = self._downward(low[in_cell] - values, values - high[in_cell]), self.errors[cell]
+        error[in_cell] = self.errors[cell]
+        least[in_cell] = most[in_cell] = self.values[cell]
+        size = self._downward(low - most, least - high)
         decided = valid & (in_cell | (~closed & (counts == 0)))
-        return np.maximum((size - error) * self._down, 0.0), size + error, decided
+        highest = self._upward(np.maximum(high - least, most - low), error)
+        highest = np.where(np.isfinite(highest), highest, size + error)
+        return np.maximum((size - error) * self._down, 0.0), highest, decided
 
     def _downward(self, first: Array, second: Array) -> Array:
         return norm(np.maximum(np.maximum(first, second), 0.0)) * self._down

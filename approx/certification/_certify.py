@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from approx import _checks
+from approx.activations import RadialIdentity, StepReLU
 from approx.certification.branch import Bracket, branch_and_bound
 from approx.certification.certificate import Certificate
+from approx.certification.dense import Difference, search_dense
 from approx.certification.enclosures import Enclosure, enclosure_of
 from approx.certification.pieces import Pieces, pieces
 from approx.domains import Ball, Box, WholeSpace
@@ -42,6 +45,18 @@ class _Tail:
     conditional: bool
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """search : the search over the domain, or over a cube that holds all cells; basis : what it goes by; claims : what
+    it assumes; tail : the bound outside; layers : of each cell, where F has cells"""
+
+    search: functools.partial[Bracket]
+    basis: str
+    claims: tuple[str, ...] = ()
+    tail: _Tail | None = None
+    layers: NDArray[np.int64] | None = None
+
+
 def certify(
     subject: Any,
     target: Target | None = None,
@@ -53,9 +68,9 @@ def certify(
     executor: Executor | None = None,
     progress: bool = False,
 ) -> Certificate:
-    """Certified bounds of sup |F - f| for a Step-ReLU network as it is stored, however it was built.
+    """Certified bounds of sup |F - f| for a radial network as it is stored, however it was built.
 
-    subject : a RadialNetwork with Step-ReLU activations, or a construction (then target, domain and eps are its own)
+    subject : a RadialNetwork, or a construction (then target, domain and eps are its own)
     target : f; needs a function that runs on intervals, an enclosure, or a Lipschitz constant
     domain : Box, Ball or WholeSpace, by default the construction's, else the target's compact domain
     eps : stop as soon as sup <= eps is proved or refuted, unless `tol` asks for more
@@ -63,9 +78,14 @@ def certify(
     max_seconds : the budget of the search; what is proved by then is valid
     executor : concurrent.futures.Executor that shares the search
 
-    The pieces are recovered from the stored weights; a point nearer to a boundary than rounding can tell counts for
-    both sides. On R^n the stored affine map must have exactly the slope of the target's, and |f - L| is bounded on
-    the unbounded slabs outside the cells, by interval arithmetic or by the target's tail.
+    Step-ReLU networks: the pieces are recovered from the stored weights; a point nearer to a boundary than rounding
+    can tell counts for both sides. On R^n the stored affine map must have exactly the slope of the target's, and
+    |f - L| is bounded on the unbounded slabs outside the cells, by interval arithmetic or by the target's tail.
+
+    Networks with other radial activations, mixed ones too: Taylor forms bound F - f on boxes of a compact domain. An
+    activation that is not registered needs `interval_h`, its profile h written with numpy.
+
+    Both hold for F in real arithmetic and for F as evaluated in the network's dtype, at the points of the domain.
 
     `claim` is "certified", or "certified on condition" when something in `rests_on` is only claimed; "sampled" when
     the budget ended without an upper bound. Raises ValueError when a point refutes what the target claims,
@@ -94,18 +114,8 @@ def certify(
         raise ValueError(_checks.message(_CALL, received, required, "Match them."))
     check_claims(target)
     enclosure = enclosure_of(target)
-    found = pieces(network, None if not domain.compact else _radius(domain))
-    tail = None if domain.compact else _outside(found, target, enclosure, eps)
-    core = domain if tail is None else Box.cube(domain.dim, tail.half)
-    search = functools.partial(
-        branch_and_bound,
-        found.cells(_radius(core)),
-        found.values[found.nonempty],
-        found.affine,
-        enclosure,
-        core,
-        value_error=found.value_error(_radius(core)),
-    )
+    plan = _plan(network, target, domain, enclosure, eps)
+    search = plan.search
     search(max_boxes=_WARM_UP, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
     bracket = search(
         eps=eps if tol is None else None,
@@ -114,7 +124,45 @@ def certify(
         executor=executor,
         progress=progress,
     )
-    return _report(network, target, domain, enclosure, found, bracket, tail, eps, time.perf_counter() - started)
+    return _report(network, target, domain, enclosure, plan, bracket, eps, time.perf_counter() - started)
+
+
+def _plan(
+    network: RadialNetwork, target: Target, domain: Box | Ball | WholeSpace, enclosure: Enclosure, eps: float | None
+) -> _Plan:
+    """By pieces where the network has finitely many, by Taylor forms otherwise."""
+    if _is_stepwise(network):
+        found = pieces(network, None if not domain.compact else _radius(domain))
+        tail = None if domain.compact else _outside(found, target, enclosure, eps)
+        core = domain if tail is None else Box.cube(domain.dim, tail.half)
+        search = _search_pieces(found, enclosure, core)
+        return _Plan(search, "the pieces of the stored weights", tail=tail, layers=found.layers[found.nonempty])
+    if domain.compact:
+        difference = Difference(network, enclosure, _CALL)
+        search = functools.partial(search_dense, difference, domain)
+        return _Plan(search, "Taylor forms of the stored layers", claims=difference.layers.assumes)
+    received = f"all of R^{domain.dim} for a network with other activations than Step-ReLU"
+    required = "a compact domain: forms hold on boxes"
+    raise GlobalBoundUnavailable(_checks.message(_CALL, received, required, "Pass a Box or a Ball."))
+
+
+def _is_stepwise(network: RadialNetwork) -> bool:
+    """Whether the network has finitely many affine pieces, which can be recovered."""
+    kinds = {type(block.activation) for block in network.blocks}
+    return kinds <= {StepReLU, RadialIdentity, type(None)}
+
+
+def _search_pieces(found: Pieces, enclosure: Enclosure, core: Box | Ball) -> functools.partial[Bracket]:
+    radius = _radius(core)
+    return functools.partial(
+        branch_and_bound,
+        found.cells(radius),
+        found.values[found.nonempty],
+        found.affine,
+        enclosure,
+        core,
+        value_error=found.value_error(radius),
+    )
 
 
 def _radius(domain: Box | Ball) -> float:
@@ -173,24 +221,25 @@ def _report(
     target: Target,
     domain: Box | Ball | WholeSpace,
     enclosure: Enclosure,
-    found: Pieces,
+    plan: _Plan,
     bracket: Bracket,
-    tail: _Tail | None,
     eps: float | None,
     seconds: float,
 ) -> Certificate:
+    tail = plan.tail
     upper = bracket.upper if tail is None else max(bracket.upper, tail.bound)
     known = bool(np.isfinite(upper))
     rests_on = [
         f"the target bounded by {enclosure.basis}" + (", which is a claim" if enclosure.conditional else ""),
-        f"the pieces of the stored weights, {bracket.boxes:,} boxes, status: {bracket.status}",
+        f"{plan.basis}, {bracket.boxes:,} boxes, status: {bracket.status}",
+        *(f"{claim}, which is a claim" for claim in plan.claims),
     ]
     if tail is not None:
         rests_on.append(f"outside the cells, {tail.because}" + (", which is a claim" if tail.conditional else ""))
-    conditional = enclosure.conditional or (tail is not None and tail.conditional)
+    conditional = enclosure.conditional or bool(plan.claims) or (tail is not None and tail.conditional)
     argmax = np.zeros(target.dim_in) if bracket.argmax is None else bracket.argmax
     inside = tail is None or bracket.upper >= tail.bound
-    layers = found.layers[found.nonempty]
+    cells = () if plan.layers is None else bracket.worst_cells if inside else (-1,)
     return Certificate(
         lower=bracket.lower,
         upper=upper if known else None,
@@ -207,6 +256,6 @@ def _report(
         network=network,
         target=target,
         worst_box=bracket.worst_box if inside else None,
-        worst_layers=tuple(-1 if i < 0 else int(layers[i]) for i in bracket.worst_cells) if inside else (-1,),
+        worst_layers=tuple(-1 if i < 0 else int(plan.layers[i]) for i in cells),
         history=bracket.history,
     )

@@ -150,7 +150,7 @@ def _is_step(activation, call: str) -> bool:
             call,
             f"activation {activation}",
             "Step-ReLU layers, the only ones with finitely many pieces",
-            "Networks of other radial activations are served by the dense certifier (approx.certification.dense).",
+            "Networks with other radial activations have no pieces; approx.certify bounds their error.",
         )
     )
 

@@ -40,7 +40,8 @@ _SHOWN = 64  # cells that are named in a report
 class Oracle(Protocol):
     """Bounds of f: R^n -> R^m on boxes. Where nothing is known they may be infinite or NaN.
 
-    An oracle may also offer residual_range(lower, upper, affine), bounds of f - affine.
+    An oracle may also offer residual_range(lower, upper, affine), bounds of f - affine, and range_and_peaks(lower,
+    upper): the same bounds, and a point (k, n) of each box where |f| seems to be largest, to be looked at.
     """
 
     def range(self, lower: Array, upper: Array) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from approx.affine import AffineMap
 from approx.certification._operands import Operand
 from approx.certification._torch import through_torch
 from approx.certification.intervals import Interval, IntervalError, down, unchecked, up
-from approx.certification.jets import mean_value
+from approx.certification.jets import Linear, linear, mean_value
 from approx.domains import Ball
 from approx.targets import Expression, Target
 from approx.targets.callables import TorchFunction
@@ -52,6 +52,7 @@ class Enclosure:
     basis: str
     conditional: bool
     _bounds: Bounds = field(repr=False)
+    _differentiable: bool = field(default=False, repr=False)
 
     def range(self, lower: ArrayLike, upper: ArrayLike) -> tuple[Array, Array]:
         """Boxes lower, upper (k, n), sides may be infinite or points -> low, high (k, m), low <= f <= high on the box.
@@ -69,6 +70,15 @@ class Enclosure:
             received = f"affine = {_checks.show(affine)}"
             raise ValueError(_checks.message(call, received, f"an AffineMap R^{n} -> R^{m}", "Give it the shape of f."))
         return self._enclose("residual_range", lower, upper, affine)
+
+    def linear(self, lower: Array, upper: Array) -> Linear | None:
+        """The mean value form on bounded boxes, (k, n) each, in parts of shape (k, m); None if f has none there."""
+        if not self._differentiable:
+            return None
+        try:
+            return linear(function_of(self.target), _boxes(np.asfortranarray(lower), np.asfortranarray(upper)))
+        except IntervalError:  # f is undefined at the middle of a box
+            return None
 
     def _enclose(self, name: str, lower: ArrayLike, upper: ArrayLike, affine: AffineMap | None) -> tuple[Array, Array]:
         call = f"Enclosure.{name}"
@@ -111,7 +121,8 @@ def enclosure_of(target: Target) -> Enclosure:
         raise TypeError(_checks.message("enclosure_of", received, "a Target", "Build one with approx.targets."))
     obstacle = _obstacle(target, _natural)
     if obstacle is None:
-        return Enclosure(target, "interval arithmetic", False, _interval_bounds(target))
+        differentiable = _obstacle(target, mean_value) is None
+        return Enclosure(target, "interval arithmetic", False, _interval_bounds(target, differentiable), differentiable)
     proved = target.lipschitz_source == "proved"
     if target.enclosure is not None:
         basis = "the target's enclosure" if proved else "the target's enclosure, as claimed by the caller"
@@ -190,8 +201,7 @@ def _boxes(lower: Array, upper: Array) -> Interval:
     return unchecked(lower, upper)
 
 
-def _interval_bounds(target: Target) -> Bounds:
-    differentiable = _obstacle(target, mean_value) is None
+def _interval_bounds(target: Target, differentiable: bool) -> Bounds:
     narrows = differentiable and _narrows(target)
 
     def natural(function: Callable[[Any], Any], boxes: Interval) -> Interval:

@@ -11,7 +11,7 @@ Optimization and Nonsmooth Analysis (1983), theorem 2.3.7.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from approx.certification._operands import Operand, matmul, unsupported
 from approx.certification.intervals import Interval, unchecked
 
-__all__ = ["Jet", "mean_value"]
+__all__ = ["Jet", "Linear", "linear", "mean_value"]
 
 Array = NDArray[np.float64]
 
@@ -175,23 +175,42 @@ _SLOPES: dict[Any, tuple[Callable[..., Any], ...]] = {
 }
 
 
-def mean_value(function: Callable[[Any], Any], boxes: Interval) -> Interval:
-    """f(c) + gradient(box) . (box - c), c the middle of the box, cut to the natural enclosure f(box).
+class Linear(NamedTuple):
+    """A function on boxes (k, n): for every x in a box, its value is one of `value`, plus the sum over j of one of
+    slopes[j] times x_j - middle_j (None: zero), and one of `natural`."""
+
+    middle: NDArray[np.float64]
+    value: Interval
+    slopes: list[Interval | None]
+    natural: Interval
+
+
+def linear(function: Callable[[Any], Any], boxes: Interval) -> Linear:
+    """The mean value form in parts, about the middle of each box: the slopes hold the gradient on the whole box.
 
     function : takes an operand (k, n) and returns one of shape (k,) or (k, m); boxes : Interval (k, n) with finite
     ends. Raises TypeError when the function uses something that jets do not know.
+    """
+    jet = function(Jet.variables(boxes))
+    middle = np.clip(boxes.lo + 0.5 * (boxes.hi - boxes.lo), boxes.lo, boxes.hi)
+    if not isinstance(jet, Jet):
+        constant = boxes._lift(jet)
+        return Linear(middle, constant, [None] * boxes.shape[-1], constant)
+    return Linear(middle, function(unchecked(middle, middle)), jet.partials, jet.value)
+
+
+def mean_value(function: Callable[[Any], Any], boxes: Interval) -> Interval:
+    """f(c) + gradient(box) . (box - c), c the middle of the box, cut to the natural enclosure f(box).
+
+    Arguments and errors are those of `linear`.
 
     >>> narrow = mean_value(lambda x: x[:, 0] - np.square(x[:, 0]), Interval([[0.4]], [[0.6]]))
     >>> bool(narrow.width[0] < 0.05)
     True
     """
-    jet = function(Jet.variables(boxes))
-    if not isinstance(jet, Jet):
-        return boxes._lift(jet)
-    middle = np.clip(boxes.lo + 0.5 * (boxes.hi - boxes.lo), boxes.lo, boxes.hi)
-    result = function(unchecked(middle, middle))
-    step = boxes - middle
-    for i, part in enumerate(jet.partials):
+    form = linear(function, boxes)
+    result, step = form.value, boxes - form.middle
+    for i, part in enumerate(form.slopes):
         if part is not None:
-            result = result + part * (step[:, i] if jet.ndim == 1 else step[:, i, None])
-    return jet.value.meet(result)
+            result = result + part * (step[:, i] if result.ndim == 1 else step[:, i, None])
+    return form.natural.meet(result)

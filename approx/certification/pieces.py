@@ -275,7 +275,7 @@ def pieces(network: RadialNetwork, radius: float | None = None) -> Pieces:
 
     network : layers with Step-ReLU or no activation, in float64 or float32
     radius : describe unbounded cells where |x| <= radius; networks without unbounded cells need none
-    Raises ValueError for other activations (the dense certifier serves those) and weights whose products overflow,
+    Raises ValueError for other activations (`dense` serves those) and weights whose products overflow,
     AmbiguousNetwork where rounding decides what a layer does to a constant vector, TypeError for anything but a
     network.
     Source: the theorem of this module.

@@ -4,6 +4,7 @@ The package is imported anew from the changed source, next to the real one, whic
 """
 
 import importlib
+import itertools
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ from flint import arb
 import approx
 import constructions
 from approx import Ball, Box, WholeSpace, targets
-from approx.activations import StepReLU
+from approx.activations import StepReLU, activation
 from approx.affine import AffineMap
 from approx.networks import RadialNetwork
 
@@ -312,6 +313,81 @@ def sums(c):
         assert gap <= found.affine_error(1.0)
 
 
+NAMES = (
+    "radial_swish",
+    "shifted_relu",
+    "squashing",
+    "radial_sigmoid",
+    "radial_softplus",
+    "step_relu",
+    "radial_identity",
+)
+
+
+def forms(c):
+    """Taylor forms hold what dense networks evaluate to, in float64 and float32, at points and on boxes."""
+    rng = np.random.default_rng(0)
+    for name in NAMES:
+        for dtype in (torch.float64, torch.float32):
+            widths = [2, 4, 3, 1]
+            layers = [
+                (
+                    torch.tensor(rng.normal(size=(b, a)) * (1 + (name == "step_relu"))).to(dtype),
+                    torch.tensor(rng.normal(size=b) * (1e5 if name == "radial_identity" else 1)).to(dtype),
+                    activation(name) if i < 2 else None,
+                )
+                for i, (a, b) in enumerate(itertools.pairwise(widths))
+            ]
+            network = RadialNetwork.from_layers(layers)
+            center = np.float32(rng.normal(size=(200, 2)) * 2).astype(float)
+            radius = 10.0 ** rng.uniform(-3, 0.3, size=(200, 1)) * (rng.random((200, 2)) > 0.2)
+            radius[:50] = 0.0
+            low, high = np.full((2, 200), np.inf)
+            high = -high
+            for rows, form in c.forms.Layers(network, "check")(center.T, radius.T):
+                reach = np.abs(form.terms[1:]).sum(axis=0)[0] + form.error[0]
+                low[rows] = np.minimum(low[rows], form.terms[0, 0] - reach)
+                high[rows] = np.maximum(high[rows], form.terms[0, 0] + reach)
+            for _ in range(40):
+                x = center + np.clip(1.5 * rng.uniform(-1, 1, size=(200, 2)), -1, 1) * radius
+                values = network.evaluate(np.clip(x, center - radius, center + radius)).ravel()
+                assert (low <= values).all() and (values <= high).all()
+
+
+def profiles(c):
+    """Bounds of h' hold its largest value, between the ends of an interval."""
+    for name, at in (("squashing", 3**-0.5), ("radial_swish", 2.39935728)):
+        profile = c._profiles.Profile.of(activation(name), "check")
+        _, slope = profile.bounds(c.intervals.Interval([0.9 * at], [1.1 * at]))
+        r = torch.tensor([at], dtype=torch.float64, requires_grad=True)
+        activation(name).profile(r).sum().backward()
+        assert slope.lo[0] <= r.grad.item() <= slope.hi[0]
+
+
+def dense(c):
+    """The bracket of a dense network, against a fine grid; and what cannot be bounded is not proved."""
+    rng = np.random.default_rng(3)
+    network = RadialNetwork.from_layers(
+        [
+            (torch.tensor(rng.normal(size=(5, 2))), torch.tensor(rng.normal(size=5)), activation("radial_swish")),
+            (torch.tensor(rng.normal(size=(2, 5))), torch.tensor(rng.normal(size=2)), None),
+        ]
+    )
+    box = Box([-1.0, -0.5], [0.5, 1.0])
+    target = targets.from_numpy(
+        lambda x: np.stack([np.sin(3.0 * x[:, 0]), x[:, 0] * x[:, 1]], axis=1), 2, 2, domain=box
+    )
+    report = c.certify(network, target, tol=1e-3, max_seconds=5)
+    points = box.grid(200)
+    seen = np.linalg.norm(network.evaluate(points) - target(points), axis=1).max()
+    assert seen <= report.upper and report.lower - 1e-3 <= seen and report.upper - report.lower <= 1e-3
+    eye, zero = torch.eye(2), torch.zeros(2)  # in float32, 1e40 overflows
+    huge = RadialNetwork.from_layers([(eye * 1e30, zero, None), (eye * 1e10, zero, None)])
+    difference = c.dense.Difference(huge, c.enclosure_of(target))
+    low, high = difference.range(box.lower[None], box.upper[None])
+    assert (low == -np.inf).all() and (high == np.inf).all()
+
+
 MUTANTS = [
     ("intervals", "    x -= slack\n", "    pass\n", arithmetic),
     ("intervals", "    x += slack\n", "    pass\n", arithmetic),
@@ -327,7 +403,7 @@ MUTANTS = [
      "return np.floor(high - phase) > np.ceil(low - phase)", boxes),
     ("intervals", "return a is b or (view(a.lo) == view(b.lo) and view(a.hi) == view(b.hi))",
      "return a.shape == b.shape", boxes),
-    ("jets", "step = boxes - middle", "step = (boxes - middle) * 0.5", boxes),
+    ("jets", "form.value, boxes - form.middle", "form.value, (boxes - form.middle) * 0.5", boxes),
     ("jets", "np.sin: (lambda v, a: np.cos(a),),", "np.sin: (lambda v, a: np.cos(unchecked(a.lo, a.lo)),),", boxes),
     ("jets", "np.multiply: (lambda v, a, b: b, lambda v, a, b: a),",
      "np.multiply: (lambda v, a, b: a, lambda v, a, b: b),", boxes),
@@ -354,8 +430,8 @@ MUTANTS = [
     ("_boxes", "return (norm(gap) * self._up + error) * self._up",
      "return norm(gap) * self._up * self._up", value_errors),
     ("_boxes", "size = min(caps[i], (length * up + errors[i]) * up)", "size = min(caps[i], length * up)", value_errors),
-    ("_boxes", "return np.maximum((size - error) * self._down, 0.0), size + error, decided",
-     "return np.maximum(size * self._down, 0.0), size + error, decided", value_errors),
+    ("_boxes", "return np.maximum((size - error) * self._down, 0.0), highest, decided",
+     "return np.maximum(size * self._down, 0.0), highest, decided", value_errors),
     ("_boxes", "return ~(norm(gap) > self.ball.radius * self._wide)",
      "return ~(norm(gap) > self.ball.radius * 0.9)", disks),
     ("_boxes", "decided = valid & (in_cell | (~closed & (counts == 0)))", "decided = valid", both_sides),
@@ -369,11 +445,28 @@ MUTANTS = [
     ("_certify", "if not same_slope or not np.isfinite(found.reach):", "if not np.isfinite(found.reach):", far_away),
     ("_certify", "np.nextafter(bound + offset, np.inf)", "np.nextafter(bound, np.inf)", far_away),
     ("_certify", "    check_claims(target)\n", "", claims),
-    ("_certify", "conditional = enclosure.conditional or (", "conditional = (", corners),
+    ("_certify", "conditional = enclosure.conditional or bool", "conditional = bool", corners),
     ("pieces", "return Cells(self.centers[chosen], self.radii[chosen], collars=collars[chosen])",
      "return Cells(self.centers[chosen], self.radii[chosen])", boundaries),
     ("pieces", "drift = Drift(errors.norm[self.layers], errors.shift[self.layers])",
      "drift = Drift(0 * errors.norm[self.layers], 0 * errors.shift[self.layers])", boundaries),
+    ("forms", "rounded = rounding * (size", "rounded = 1e-3 * rounding * (size", forms),
+    ("forms", "rest = (steep * (second + bend * reach + slack * p) + rounding) * grow",
+     "rest = rounding * grow", forms),
+    ("forms", "zeroed = np.flatnonzero(~(low >= 1))", "zeroed = np.flatnonzero(high < 1)", forms),
+    ("forms", "kept = ~(high < 1)", "kept = low >= 1", forms),
+    ("forms", "(rest + line.error * p + np.fmin(", "(rest + np.fmin(", forms),
+    ("forms", "low = middle - swing - slack", "low = middle + swing - slack", forms),
+    ("forms", "ends[0].min(axis=0), ends[1].max(axis=0)", "ends[0].min(axis=0), ends[0].max(axis=0)", forms),
+    ("forms", "large = ~(rounded <= rounding", "large = (rounded != rounded) & (rounded <= rounding", dense),
+    ("_lines", "return low.min(axis=0), high.max(axis=0)", "return low.max(axis=0), high.min(axis=0)", forms),
+    ("_lines", "most = factor.lo.min(axis=0), factor.hi.max(axis=0)",
+     "most = factor.hi.min(axis=0), factor.lo.max(axis=0)", forms),
+    ("_profiles", "np.where((r.lo <= peak[1]) & (r.hi >= peak[0]), most,", "np.where(r.lo > np.inf, most,", profiles),
+    ("dense", "least, most = np.fmax(least, joint[0]), np.fmin(most, joint[1])",
+     "least, most = np.fmax(least, joint[1]), np.fmin(most, joint[0])", dense),
+    ("dense", "        terms[1 + j] -= moved\n", "        terms[1 + j] += moved\n", dense),
+    ("dense", "error += (half * (1 + 4 * UNIT)) * radius[:, j] + ", "error += ", dense),
     ("pieces", "return float(np.linalg.norm(fixed.last + relative.last * radius)) * OUTWARD", "return 0.0", sums),
 ]  # fmt: skip
 CHECKS = list(dict.fromkeys(row[3] for row in MUTANTS))

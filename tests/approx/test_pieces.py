@@ -630,7 +630,7 @@ def test_bad_input_is_refused(call, error, text):
 
 def test_other_activations_are_refused():
     net = RadialNetwork.from_layers([(tensor([[1.0]]), tensor([0.0]), ShiftedReLU())])
-    with pytest.raises(ValueError, match="dense certifier"):
+    with pytest.raises(ValueError, match="have no pieces"):
         pieces(net)
 
 

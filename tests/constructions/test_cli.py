@@ -15,6 +15,7 @@ import constructions
 from approx import storage, targets
 from approx.covers import Cover
 from constructions.cli import main
+from tests.approx.arb_networks import random_network
 
 QUICK = ["--samples", "2000"]
 
@@ -269,3 +270,15 @@ def test_a_closed_pipe_is_no_error():
             [sys.executable, "-m", "constructions", "gallery"], cwd=root, stdout=pipe, stderr=subprocess.PIPE
         )
     assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_certify_serves_networks_of_any_activation(tmp_path, run):
+    network = random_network("radial_swish", {}, [2, 8, 8, 1], 1)
+    path = tmp_path / "trained.safetensors"
+    storage.save(path, network)
+    status, out, err = run("certify", path, "franke", "--domain", "box:-1,1", "--tol", 1e-3, "--json")
+    facts = json.loads(out)
+    assert (status, err) == (0, "") and facts["claim"] == "certified"
+    assert 0 <= facts["upper"] - facts["lower"] <= 1e-3 and any("Taylor forms" in text for text in facts["rests_on"])
+    status, out, err = run("certify", path, "gaussian", "--dim", 2, "--domain", "space", "--quiet")
+    assert (status, out) == (2, "") and "Pass a Box or a Ball" in err

@@ -1,0 +1,218 @@
+"""Rigorous bounds of the profile h of a radial activation, and of its derivative, on intervals of radii.
+
+The registered activations without jumps have closed forms, rounded outward with 8 units in the last place for every
+elementary function. Any other profile needs `interval_h`, the same function written with numpy: it then runs on
+intervals, and its derivative comes from jets.
+
+>>> rho = RadialActivation(torch.tanh)
+>>> rho.interval_h = np.tanh
+>>> h, slope = Profile.of(rho, "example").bounds(Interval([0.0], [1.0]))
+>>> round(float(h.hi[0]), 6), round(float(slope.lo[0]), 6)
+(0.761594, 0.419974)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from approx import _checks
+from approx.activations import (
+    RadialActivation,
+    RadialSigmoid,
+    RadialSoftplus,
+    RadialSwish,
+    RationalSquash,
+    ShiftedReLU,
+    ShiftedSigmoid,
+    Squashing,
+    activation_names,
+)
+from approx.certification.intervals import ELEMENTARY, TINY, Interval, down, unchecked, up
+from approx.certification.jets import Jet
+
+__all__ = ["Profile"]
+
+Array = NDArray[np.float64]
+Bounds = Callable[[Interval], tuple[Interval, Interval]]
+
+_UNITS = 4 * ELEMENTARY  # at most two elementary functions and a few operations between positive numbers
+_SWISH_PEAK = (2.399, 2.4)  # between these h' of the swish is largest
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a certificate needs to know of rho(v) = s(|v|) v, s(r) = h(r) / r.
+
+    bounds : radii, an Interval within [0, inf) -> Intervals that hold h and h' there
+    factor : the least and the largest s(r) over all r > 0, as far as they are known
+    from_zero : whether h(0) = 0
+    shift : the largest number that is added to r before h is computed
+    units : the relative error of h as torch computes it is below units * 2^-p in a dtype of p binary digits, if an
+        elementary function is good to 8 units in the last place
+    assumes : what of all this only the caller knows
+    """
+
+    bounds: Bounds
+    factor: tuple[float, float]
+    from_zero: bool
+    shift: float = 0.0
+    units: int = 64
+    assumes: str = ""
+
+    @classmethod
+    def of(cls, activation: RadialActivation, call: str) -> Profile:
+        """The profile of an activation with the parameters it has now.
+
+        Raises ValueError for one that is neither registered nor has `interval_h`, and where that contradicts h.
+        """
+        known = _KNOWN.get(type(activation))
+        if known is not None:
+            return known(activation.config().get("shift", 0.0))
+        function = getattr(activation, "interval_h", None)
+        if not callable(function):
+            received = f"the activation {activation}, of which no bounds are known"
+            required = f"one of {', '.join(activation_names())}, or an activation with interval_h"
+            action = "Set activation.interval_h to h written with numpy functions, such as numpy.tanh for torch.tanh."
+            raise ValueError(_checks.message(call, received, required, action))
+        bounds = _differentiated(function)
+        _compare(activation, bounds, call)
+        with torch.no_grad():
+            start = activation.profile(torch.zeros(1, dtype=torch.float64)).item()
+        assumes = (
+            f"interval_h of {activation} being the profile h, which torch computes to {cls.units} units of rounding"
+        )
+        return cls(bounds, (-np.inf, np.inf), start == 0.0, assumes=assumes)
+
+
+def _differentiated(function: Callable) -> Bounds:
+    def bounds(r: Interval) -> tuple[Interval, Interval]:
+        flat = Interval(r.lo.reshape(-1, 1), r.hi.reshape(-1, 1))
+        jet = function(Jet.variables(flat)[:, 0])
+        if not isinstance(jet, Jet) or jet.shape != (len(flat),):
+            raise TypeError(f"interval_h returned {_checks.show(jet)} for {len(flat)} intervals")
+        slope = jet.partials[0]
+        slope = np.broadcast_to(unchecked(np.zeros(1), np.zeros(1)) if slope is None else slope, (len(flat),))
+        return tuple(unchecked(part.lo.reshape(r.shape), part.hi.reshape(r.shape)) for part in (jet.value, slope))
+
+    return bounds
+
+
+def _compare(activation: RadialActivation, bounds: Bounds, call: str) -> None:
+    radii = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 61)])
+    with torch.no_grad():
+        values = activation.profile(torch.from_numpy(radii)).numpy()
+    try:
+        h, _ = bounds(Interval(radii, radii))
+    except Exception as error:  # whatever a caller's function raises for arguments that are no arrays
+        received = f"interval_h of {activation}, which fails on intervals ({type(error).__name__}: {error})"
+        required = "numpy functions of r without branches"
+        raise ValueError(_checks.message(call, received, required, "Rewrite interval_h.")) from error
+    slack = 1e-9 * (1 + np.abs(values))
+    agree = (h.lo - slack <= values) & (values <= h.hi + slack)
+    if not agree.all():
+        i = int(agree.argmin())
+        received = f"interval_h of {activation} in {h.lo[i]:.6g} .. {h.hi[i]:.6g} at r = {radii[i]:.6g}"
+        raise ValueError(_checks.message(call, received, f"h(r) = {values[i]:.6g}", "Make it the same function."))
+
+
+def _monotone(function: Callable[[Array], Array], r: Interval) -> Interval:
+    """Bounds of an increasing function that is >= 0."""
+    return unchecked(np.maximum(down(function(r.lo), _UNITS), 0.0), up(function(r.hi), _UNITS))
+
+
+def _peaked(function: Callable[[Array], Array], r: Interval, peak: tuple[float, float], most: float) -> Interval:
+    """Bounds of a function >= 0 that increases up to a point within `peak`, decreases from there, and is <= most."""
+    ends = function(r.lo), function(r.hi)
+    high = np.where((r.lo <= peak[1]) & (r.hi >= peak[0]), most, up(np.maximum(*ends), _UNITS))
+    return unchecked(np.maximum(down(np.minimum(*ends), _UNITS), 0.0), np.minimum(high, most))
+
+
+def _moved(r: Interval, shift: float) -> Interval:
+    return r if shift == 0 else r - shift
+
+
+def _sigmoid(t: Array) -> Array:
+    decay = np.exp(-np.abs(t))
+    return np.where(t >= 0, 1.0, decay) / (1 + decay)
+
+
+def _bell(t: Array) -> Array:
+    """The derivative of the sigmoid."""
+    decay = np.exp(-np.abs(t))
+    return decay / np.square(1 + decay)
+
+
+def _squashing(r: Interval) -> tuple[Interval, Interval]:
+    def inverse(x: Array) -> Array:
+        return 1 / np.maximum(x, 1.0)
+
+    def value(x: Array) -> Array:
+        small = np.square(np.minimum(x, 1.0))
+        return np.where(x < 1, small / (1 + small), 1 / (1 + np.square(inverse(x))))
+
+    def slope(x: Array) -> Array:
+        small, i = np.minimum(x, 1.0), inverse(x)
+        return np.where(x < 1, 2 * small / np.square(1 + small * small), 2 * i**3 / np.square(1 + i * i))
+
+    return _monotone(value, r), _peaked(slope, r, (0.5773, 0.5774), 0.649519052838329)
+
+
+def _rational(r: Interval) -> tuple[Interval, Interval]:
+    near, far = (1 / np.square(1 + end) for end in (r.hi, r.lo))
+    slope = unchecked(np.maximum(down(near, _UNITS), 0.0), up(far, _UNITS))
+    return _monotone(lambda x: 1 / (1 + 1 / np.maximum(x, TINY)), r), slope
+
+
+def _swish(r: Interval) -> tuple[Interval, Interval]:
+    def slope(x: Array) -> Array:
+        decay = np.exp(-x)
+        return (1 + np.minimum(x, 1e3) * decay / (1 + decay)) / (1 + decay)
+
+    return _monotone(lambda x: x * _sigmoid(x), r), _peaked(slope, r, _SWISH_PEAK, 1.0998393201288673)
+
+
+def _shifted_relu(shift: float) -> Bounds:
+    def bounds(r: Interval) -> tuple[Interval, Interval]:
+        t = _moved(r, shift)
+        slope = unchecked(np.where(t.lo > 0, 1.0, 0.0), np.where(t.hi < 0, 0.0, 1.0))
+        return unchecked(np.maximum(t.lo, 0.0), np.maximum(t.hi, 0.0)), slope
+
+    return bounds
+
+
+def _shifted_sigmoid(shift: float) -> Bounds:
+    def bounds(r: Interval) -> tuple[Interval, Interval]:
+        t = _moved(r, shift)
+        return _monotone(_sigmoid, t), _peaked(_bell, t, (0.0, 0.0), 0.25)
+
+    return bounds
+
+
+def _softplus(shift: float) -> Bounds:
+    def value(t: Array) -> Array:
+        return np.maximum(t, 0.0) + np.log1p(np.exp(-np.abs(t)))
+
+    def bounds(r: Interval) -> tuple[Interval, Interval]:
+        t = _moved(r, shift)
+        return _monotone(value, t), _monotone(_sigmoid, t)
+
+    return bounds
+
+
+_RATIONAL, _ONCE, _TWICE = 8, 24, 48  # units: no elementary function, one, and one of another
+_KNOWN: dict[type[RadialActivation], Callable[[float], Profile]] = {
+    Squashing: lambda _: Profile(_squashing, (0.0, 0.5), True, units=_RATIONAL),
+    RationalSquash: lambda _: Profile(_rational, (0.0, 1.0), True, units=_RATIONAL),
+    RadialSwish: lambda _: Profile(_swish, (0.5, 1.0), True, units=_ONCE),
+    RadialSigmoid: lambda _: Profile(_shifted_sigmoid(0.0), (0.0, np.inf), False, units=_ONCE),
+    ShiftedSigmoid: lambda b: Profile(_shifted_sigmoid(b), (0.0, np.inf), False, shift=abs(b), units=_ONCE),
+    ShiftedReLU: lambda b: Profile(
+        _shifted_relu(b), (0.0, 1.0) if b >= 0 else (1.0, np.inf), b >= 0, shift=abs(b), units=_RATIONAL
+    ),
+    RadialSoftplus: lambda b: Profile(_softplus(b), (0.0, np.inf), False, shift=abs(b), units=_TWICE),
+}
