@@ -25,7 +25,7 @@ __all__ = ["GlobalBoundUnavailable", "certify"]
 
 _CALL = "certify"
 _DECIDED = 1e-6  # of eps: closer bounds would decide nothing that rounding leaves open
-_WARM_UP = 256  # boxes
+_WARM_UP = 256  # boxes, for pieces; forms compile nothing of their own
 _GROWTH = 1.25
 _STEPS = 60
 
@@ -102,7 +102,7 @@ def certify(
     if target.lipschitz_source == "claimed" and target.lipschitz is not None:
         check_lipschitz(target)
     enclosure = enclosure_of(target)
-    tail, claims = None, ()
+    found, tail, claims = None, None, ()
     if _is_stepwise(network):
         found = pieces(network, None if not domain.compact else _radius(domain))
         tail = None if domain.compact else _outside(found, target, enclosure, eps)
@@ -117,7 +117,9 @@ def certify(
         received = f"all of R^{domain.dim} for a network with other activations than Step-ReLU"
         required = "a compact domain: forms hold on boxes"
         raise GlobalBoundUnavailable(_checks.message(_CALL, received, required, "Pass a Box or a Ball."))
-    search(max_boxes=_WARM_UP, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
+    search(
+        max_boxes=_WARM_UP if found else 1, max_seconds=3600.0
+    )  # compiles what is not in the cache yet, outside the budget
     bracket = search(
         eps=eps if tol is None else None,
         tol=tol if tol is not None or eps is None else _DECIDED * eps,
