@@ -26,7 +26,7 @@ __all__ = ["GlobalBoundUnavailable", "certify"]
 
 _CALL = "certify"
 _DECIDED = 1e-6  # of eps: closer bounds would decide nothing that rounding leaves open
-_WARM_UP = 256  # boxes
+_WARM_UP = 256  # boxes, for pieces; forms compile nothing of their own
 _GROWTH = 1.25
 _STEPS = 60
 
@@ -115,9 +115,9 @@ def certify(
     check_claims(target)
     enclosure = enclosure_of(target)
     plan = _plan(network, target, domain, enclosure, eps)
-    search = plan.search
-    search(max_boxes=_WARM_UP, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
-    bracket = search(
+    warm_up = 1 if plan.layers is None else _WARM_UP
+    plan.search(max_boxes=warm_up, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
+    bracket = plan.search(
         eps=eps if tol is None else None,
         tol=tol if tol is not None or eps is None else _DECIDED * eps,
         max_seconds=max_seconds,
