@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ _DECIDED = 1e-6  # of eps: closer bounds would decide nothing that rounding leav
 _WARM_UP = 256  # boxes, for pieces; forms compile nothing of their own
 _GROWTH = 1.25
 _STEPS = 60
+_SAMPLES = 1024
 
 
 class GlobalBoundUnavailable(ValueError):
@@ -74,8 +75,9 @@ def certify(
     target : f; needs a function that runs on intervals, an enclosure, or a Lipschitz constant
     domain : Box, Ball or WholeSpace, by default the construction's, else the target's compact domain
     eps : stop as soon as sup <= eps is proved or refuted, unless `tol` asks for more
-    tol : stop when upper - lower <= tol; without tol and eps the bounds are improved until the budget ends
-    max_seconds : the budget of the search; what is proved by then is valid
+    tol : stop when upper - lower <= tol and, if there is an eps, that is decided; without tol and eps the bounds are
+        improved until the budget ends
+    max_seconds : the budget of a search; what is proved by then is valid
     executor : concurrent.futures.Executor that shares the search
 
     Step-ReLU networks: the pieces are recovered from the stored weights; a point nearer to a boundary than rounding
@@ -117,13 +119,13 @@ def certify(
     plan = _plan(network, target, domain, enclosure, eps)
     warm_up = 1 if plan.layers is None else _WARM_UP
     plan.search(max_boxes=warm_up, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
-    bracket = plan.search(
-        eps=eps if tol is None else None,
-        tol=tol if tol is not None or eps is None else _DECIDED * eps,
-        max_seconds=max_seconds,
-        executor=executor,
-        progress=progress,
-    )
+    limits = {"max_seconds": max_seconds, "executor": executor, "progress": progress}
+    if tol is not None:
+        bracket = plan.search(tol=tol, **limits)
+        if eps is not None and bracket.lower <= eps < bracket.upper:  # near bounds do not decide a nearer eps
+            bracket = _both(bracket, plan.search(eps=eps, **limits))
+    else:
+        bracket = plan.search(eps=eps, tol=None if eps is None else _DECIDED * eps, **limits)
     return _report(network, target, domain, enclosure, plan, bracket, eps, time.perf_counter() - started)
 
 
@@ -183,24 +185,26 @@ def _outside(found: Pieces, target: Target, enclosure: Enclosure, eps: float | N
         received = "a network whose slope outside all cells is not proved equal to that of the target's affine part"
         action = "Pass a compact domain, or build it with a cover of balls in float64."
         raise GlobalBoundUnavailable(_checks.message(_CALL, received, "exactly that slope", action))
-    checked = False
-    half = max(found.reach, target.domain.diameter * 2.0**-10) * (1 + 1e-9)
-    for _ in range(_STEPS):
-        bound = _slabs(enclosure, target, half)
-        because, conditional = f"{enclosure.basis} on the slabs |x_k| >= {half:.6g}", enclosure.conditional
-        if not np.isfinite(bound) and target.tail is not None:
-            if not checked:
-                check_tail(target)
-                checked = True
-            bound = float(target.tail(half))
-            proved = target.lipschitz_source == "proved"
-            because, conditional = f"the target's tail({half:.6g}) = {bound:.6g}", not proved
-        if np.isfinite(bound) and bound + offset <= (np.inf if eps is None else eps / 2):
-            return _Tail(half, float(np.nextafter(bound + offset, np.inf)), because, conditional)
-        half *= _GROWTH
-    received = f"|f - L| without a bound below {np.inf if eps is None else eps / 2:g} up to |x| = {half:.3g}"
-    required = "a target that intervals bound at infinity, or one with tail="
-    raise GlobalBoundUnavailable(_checks.message(_CALL, received, required, "Pass tail=, or a compact domain."))
+    if eps is None:  # then half of an error that occurs is near enough to nothing
+        points = target.domain.sample(_SAMPLES)
+        enough = 0.5 * float(np.linalg.norm(found(points) - target(points), axis=1).max())
+    else:
+        enough = eps / 2
+    halves = max(found.reach, target.domain.diameter * 2.0**-10) * (1 + 1e-9) * _GROWTH ** np.arange(_STEPS)
+    bounds = [_slabs(enclosure, target, half) for half in halves]
+    because, conditional = f"{enclosure.basis} on the slabs |x_k| >=", enclosure.conditional
+    if not np.isfinite(bounds).any() and target.tail is not None:
+        check_tail(target)
+        bounds = [float(target.tail(half)) for half in halves]
+        because, conditional = "the target's tail at", target.lipschitz_source != "proved"
+    least = np.nanmin(bounds, initial=np.inf)
+    if not np.isfinite(least):
+        received = f"|f - L| without a bound up to |x| = {halves[-1]:.3g}"
+        required = "a target that intervals bound at infinity, or one with tail="
+        raise GlobalBoundUnavailable(_checks.message(_CALL, received, required, "Pass tail=, or a compact domain."))
+    first = int(np.argmax(np.array(bounds) <= max(enough - offset, 1.001 * least)))
+    half, bound = float(halves[first]), float(np.nextafter(bounds[first] + offset, np.inf))
+    return _Tail(half, bound, f"{because} {half:.6g}", conditional)
 
 
 def _slabs(enclosure: Enclosure, target: Target, half: float) -> float:
@@ -214,6 +218,23 @@ def _slabs(enclosure: Enclosure, target: Target, half: float) -> float:
     if not np.isfinite(size).all():
         return float("inf")
     return float(np.linalg.norm(size, axis=1).max()) * (1 + 1e-12)
+
+
+def _both(first: Bracket, second: Bracket) -> Bracket:
+    """What two searches for the same thing have shown."""
+    best = min(first, second, key=lambda bracket: bracket.upper)
+    other = second if best is first else first
+    later = second.history + np.array([[first.seconds], [0.0], [0.0]])
+    history = np.concatenate([first.history, later], axis=1)
+    lower, upper = np.maximum.accumulate(history[1]), np.minimum.accumulate(history[2])
+    return replace(
+        best,
+        lower=max(first.lower, second.lower),
+        argmax=best.argmax if best.lower >= other.lower else other.argmax,
+        boxes=first.boxes + second.boxes,
+        seconds=first.seconds + second.seconds,
+        history=np.stack([history[0], lower, upper]),
+    )
 
 
 def _report(
