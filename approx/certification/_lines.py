@@ -2,7 +2,8 @@
 
 A radial layer multiplies v by s(|v|), and |v|^2 is a polynomial in the coordinates of a box. So a line in r^2 loses
 only second-order terms. The line is the secant; how far s strays from it is bounded on a few pieces of [low, high]
-from h at their ends and the range of h' on each, in the manner of Piyavskii's saw-tooth bound.
+from h at their ends and the range of h' on each, in the manner of Piyavskii's saw-tooth bound
+(piyavskii1972).
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ def lines(profile: Profile, low: Array, high: Array) -> Lines:
         factor = _capped(h / radii, profile)
         if profile.from_zero:  # near 0, h(r) / r is a derivative between 0 and r
             zero = low == 0
-            for ends, row in ((at, at), (factor, factor)):
-                ends.lo[0] = np.where(zero, np.maximum(steep.lo[0], profile.factor[0]), row.lo[0])
-                ends.hi[0] = np.where(zero, np.minimum(steep.hi[0], profile.factor[1]), row.hi[0])
+            for ends in (at, factor):
+                ends.lo[0] = np.where(zero, np.maximum(steep.lo[0], profile.factor[0]), ends.lo[0])
+                ends.hi[0] = np.where(zero, np.minimum(steep.hi[0], profile.factor[1]), ends.hi[0])
         rate = (steep - factor) / (2.0 * np.square(radii))  # of s in r^2
         least, most = factor.lo.min(axis=0), factor.hi.max(axis=0)
 

@@ -91,7 +91,7 @@ class Profile:
 
 def _differentiated(function: Callable) -> Bounds:
     def bounds(r: Interval) -> tuple[Interval, Interval]:
-        flat = Interval(r.lo.reshape(-1, 1), r.hi.reshape(-1, 1))
+        flat = unchecked(r.lo.reshape(-1, 1), r.hi.reshape(-1, 1))
         jet = function(Jet.variables(flat)[:, 0])
         if not isinstance(jet, Jet) or jet.shape != (len(flat),):
             raise TypeError(f"interval_h returned {_checks.show(jet)} for {len(flat)} intervals")

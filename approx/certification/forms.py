@@ -18,7 +18,7 @@ Every form also holds what evaluating the network in its dtype gives, in any ord
 or without (not with reduced-precision modes such as TF32), with elementary functions to 8 units in the last place.
 Infinite or NaN errors mean that nothing is known.
 
-The forms are those of Stolfi and de Figueiredo (affine arithmetic), with one symbol for each coordinate of the box.
+Affine arithmetic (stolfi1997selfvalidated, chapter 3), with one symbol for each coordinate of the box.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ _MOST_ENTRIES = 20_000_000
 _NUMBERS = 1 << 15  # in one coefficient array: a few of them fit into the cache
 _STEP = "step"
 _KEPT = 0.5  # a form that is wider than an interval by less than 1 / _KEPT is worth more: it follows x
+_VANISHED = 2.0**-510  # more than the square root of what underflow takes from a square
 _PAIRS = 28  # products of columns of A that are worth computing: n <= 8
 
 
@@ -107,7 +108,7 @@ class _Layer:
     def of(cls, weight: Array, bias: Array, profile: Profile | str | None) -> _Layer:
         above = 1 + (sum(weight.shape) + 64) * UNIT  # more than the rounding of a norm
         with np.errstate(over="ignore"):
-            rows = np.linalg.norm(weight, axis=1) * above + TINY
+            rows = np.linalg.norm(weight, axis=1) * above + weight.shape[1] * _VANISHED
         norm = float(np.linalg.norm(weight, 2)) * (1 + (above - 1) * max(weight.shape))  # LAPACK is backward stable
         return cls(weight, bias, np.abs(weight), rows[:, None], norm, profile)
 
@@ -223,10 +224,9 @@ class Layers:
     def _activate(self, profile: Profile, form: Form) -> Form:
         center, slopes = form.terms[0], form.terms[1:]
         grow = 1 + (len(center) + len(slopes) + 64) * (2 * UNIT)
-        reach, p, half, size, tilt, square, pairs, cross, swing, bend, middle, slack, low, high, _ = v = self._square(
-            form
-        )
-        line = lines(profile, low, high)
+        v = self._square(form)
+        reach, p, tilt, square, swing, bend, middle = v.reach, v.p, v.tilt, v.square, v.swing, v.bend, v.middle
+        line = lines(profile, v.low, v.high)
 
         value = line.offset + line.slope * middle  # s0, at |v|^2 = |c|^2
         steep = np.abs(line.slope)
@@ -235,15 +235,15 @@ class Layers:
         terms[0] = value * center + (0.5 * line.slope) * quadratic.sum(axis=0)
         terms[1:] = value * slopes + (line.slope * tilt)[:, None] * center
         second = 0.5 * np.abs(quadratic).sum(axis=0)
-        if pairs is None:
+        if v.pairs is None:
             second += swing * reach + bend * np.abs(center)
         else:
-            for (i, j), c in zip(pairs, cross, strict=True):
+            for (i, j), c in zip(v.pairs, v.cross, strict=True):
                 second += np.abs(tilt[i] * slopes[j] + tilt[j] * slopes[i] + c * center)
         rounding = (len(slopes) + 24) * UNIT * p * (np.abs(value) + steep * (middle + 2 * (swing + bend)))
-        rest = (steep * (second + bend * reach + slack * p) + rounding) * grow
+        rest = (steep * (second + bend * reach + v.slack * p) + rounding) * grow
 
-        towards = np.fmin(1.0, size / low)  # bounds of |v_i| / |v|
+        towards = np.fmin(1.0, v.size / v.low)  # bounds of |v_i| / |v|
         sheared = (towards * form.error).sum(axis=0) * grow - towards * form.error
         turned = np.fmin(line.stretch * form.error + line.shear * towards * sheared, line.stretch * form.ball)
         squares = line.slope * np.square(np.maximum(np.abs(center) - reach, 0.0)), line.slope * np.square(p)
@@ -251,13 +251,13 @@ class Layers:
         least = line.factor[0] - line.error + 2 * np.minimum(*squares)
         blunt = 16 * UNIT * (np.abs(line.factor).max(axis=0) + line.error + 2 * steep * np.square(p))  # rounding
         jolt = (form.error * (2 * p + form.error)).sum(axis=0) * (grow * grow)
-        others = np.fmin(jolt - 2 * p * form.error, form.ball * (2 * high + form.ball) * grow)
+        others = np.fmin(jolt - 2 * p * form.error, form.ball * (2 * v.high + form.ball) * grow)
         along = (np.maximum(np.abs(most), np.abs(least)) + blunt) * form.error + steep * p * np.maximum(others, 0.0)
         extra, blur = self._evaluation(profile, line, v, towards)
         error = (rest + line.error * p + np.fmin(turned, along + line.error * form.error)) * grow + extra
-        ball = (_norm(rest) + line.error * high + line.stretch * form.ball) * grow + blur
+        ball = (_norm(rest) + line.error * v.high + line.stretch * form.ball) * grow + blur
         result = Form(terms, error, np.fmin(ball, _norm(error)))
-        return _narrowest(result, *_product(center, half, line), extra)
+        return _narrowest(result, *_product(center, v.half, line), extra)
 
     def _evaluation(self, profile: Profile, line: Lines, v: _Square, towards: Array) -> tuple[Array, Array]:
         """How far the computed rho(v) may be from rho near v: in each coordinate, and in norm."""
@@ -282,7 +282,7 @@ def _zero(form: Form, count: int) -> Form:
 
 def _norm(vectors: Array) -> Array:
     """(d, k) numbers >= 0 -> (k,) bounds of their Euclidean norms; infinite where squares overflow."""
-    return np.sqrt(np.square(vectors).sum(axis=0)) * (1 + (len(vectors) + 8) * UNIT) + TINY
+    return np.sqrt(np.square(vectors).sum(axis=0)) * (1 + (len(vectors) + 8) * UNIT) + len(vectors) * _VANISHED
 
 
 def _product(center: Array, half: Array, line: Lines) -> tuple[Array, Array]:

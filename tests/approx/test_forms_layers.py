@@ -127,3 +127,12 @@ def test_steps_of_single_precision_near_their_threshold():
     for rows, form in Layers(network, "test")(points.T, np.zeros((3, 3000))):
         found[rows] |= (np.abs(values[rows].T - form.terms[0]) <= form.error).all(axis=0)
     assert found.all()
+
+
+def test_points_are_rounded_to_single_precision_first():
+    layers = Layers(random_network("squashing", {}, [2, 1], dtype=torch.float32), "test")
+    layers._layers = []
+    points = np.random.default_rng(5).normal(size=(500, 2)) * 10 ** np.linspace(-3, 3, 500)[:, None]
+    ((_, form),) = layers(points.T, np.zeros((2, 500)))
+    rounded = np.abs(points.astype(np.float32).astype(np.float64) - points).T
+    assert (rounded > 0).mean() > 0.9 and (rounded <= form.error).all()
