@@ -120,12 +120,10 @@ def certify(
     warm_up = 1 if plan.layers is None else _WARM_UP
     plan.search(max_boxes=warm_up, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
     limits = {"max_seconds": max_seconds, "executor": executor, "progress": progress}
-    if tol is not None:
-        bracket = plan.search(tol=tol, **limits)
-        if eps is not None and bracket.lower <= eps < bracket.upper:  # near bounds do not decide a nearer eps
-            bracket = _both(bracket, plan.search(eps=eps, **limits))
-    else:
-        bracket = plan.search(eps=eps, tol=None if eps is None else _DECIDED * eps, **limits)
+    decide = functools.partial(plan.search, eps=eps, tol=None if eps is None else _DECIDED * eps, **limits)
+    bracket = decide() if tol is None else plan.search(tol=tol, **limits)
+    if tol is not None and eps is not None and bracket.lower <= eps < bracket.upper:
+        bracket = _both(bracket, decide())  # the bounds are near each other, and eps is between them
     return _report(network, target, domain, enclosure, plan, bracket, eps, time.perf_counter() - started)
 
 

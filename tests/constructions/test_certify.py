@@ -148,3 +148,12 @@ def test_arguments_that_do_not_fit():
         certify(network, targets.gaussian())
     with pytest.raises(ValueError, match="eps > 0"):
         certify(constructions.build(targets.gaussian(dim=1), 0.3, verify=False), eps=-1.0)
+
+
+def test_a_tolerance_does_not_leave_eps_undecided():
+    built = constructions.constant_width.build(targets.get("cone", dim=2), 0.2, verify=False)
+    loose = certify(built, tol=2e-4)
+    assert loose.upper - loose.lower <= 2e-4 and loose.proves(0.2)
+    assert loose.lower + 2e-4 > 0.2  # so the tolerance alone had been met before
+    assert (np.diff(loose.history[0]) >= 0).all() and (np.diff(loose.history[2]) <= 0).all()
+    assert loose.history[2, -1] == loose.upper
