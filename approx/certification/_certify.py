@@ -14,6 +14,7 @@ from approx import _checks
 from approx.certification.branch import Bracket, branch_and_bound
 from approx.certification.enclosures import Enclosure, enclosure_of
 from approx.certification.pieces import Pieces, pieces
+from approx.certification.witness import Witnessed, witnessed
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import SupError
 from approx.networks import RadialNetwork
@@ -26,6 +27,8 @@ _DECIDED = 1e-6  # of eps: closer bounds would decide nothing that rounding leav
 _WARM_UP = 256  # boxes
 _GROWTH = 1.25
 _STEPS = 60
+_BRANCHED = 4  # up to this dimension branch and bound comes first, from there on there are witnesses
+_STILL, _MANY = 6, 20_000  # dimension and cells up to which branch and bound is tried where a witness does not do
 
 
 class GlobalBoundUnavailable(ValueError):
@@ -98,6 +101,32 @@ def certify(
     found = pieces(network, None if not domain.compact else _radius(domain))
     tail = None if domain.compact else _outside(found, target, enclosure, eps)
     core = domain if tail is None else Box.cube(domain.dim, tail.half)
+    bracket = seen = None
+    if target.dim_in > _BRANCHED:
+        seen = witnessed(found, target, enclosure, domain, core, eps, max_seconds)
+    if target.dim_in <= _BRANCHED or (target.dim_in <= _STILL and len(found) <= _MANY and not _enough(seen, eps)):
+        bracket = _branched(found, enclosure, core, eps, tol, max_seconds, executor, progress)
+    if target.dim_in == _BRANCHED and not _enough(bracket, eps):
+        seen = witnessed(found, target, enclosure, domain, core, eps, max_seconds)
+    return _report(network, target, domain, enclosure, bracket, seen, tail, eps, time.perf_counter() - started)
+
+
+def _enough(shown: Bracket | Witnessed, eps: float | None) -> bool:
+    """Whether that decides if sup |F - f| <= eps."""
+    return eps is not None and (shown.upper <= eps or shown.lower > eps)
+
+
+def _branched(
+    found: Pieces,
+    enclosure: Enclosure,
+    core: Box | Ball,
+    eps: float | None,
+    tol: float | None,
+    max_seconds: float,
+    executor: Executor | None,
+    progress: bool,
+) -> Bracket:
+    """The bracket of branch and bound on the core."""
     search = functools.partial(
         branch_and_bound,
         found.cells(_radius(core)),
@@ -108,14 +137,13 @@ def certify(
         value_error=found.value_error(_radius(core)),
     )
     search(max_boxes=_WARM_UP, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
-    bracket = search(
+    return search(
         eps=eps if tol is None else None,
         tol=tol if tol is not None or eps is None else _DECIDED * eps,
         max_seconds=max_seconds,
         executor=executor,
         progress=progress,
     )
-    return _report(network, target, domain, enclosure, bracket, tail, eps, time.perf_counter() - started)
 
 
 def _radius(domain: Box | Ball) -> float:
@@ -174,23 +202,28 @@ def _report(
     target: Target,
     domain: Box | Ball | WholeSpace,
     enclosure: Enclosure,
-    bracket: Bracket,
+    bracket: Bracket | None,
+    seen: Witnessed | None,
     tail: _Tail | None,
     eps: float | None,
     seconds: float,
 ) -> SupError:
-    upper = bracket.upper if tail is None else max(bracket.upper, tail.bound)
+    shown = [part for part in (bracket, seen) if part is not None]
+    best = max(shown, key=lambda part: part.lower)
+    upper = min(part.upper for part in shown)
+    upper = upper if tail is None else max(upper, tail.bound)
     known = bool(np.isfinite(upper))
-    rests_on = [
-        f"the target bounded by {enclosure.basis}" + (", which is a claim" if enclosure.conditional else ""),
-        f"the pieces of the stored weights, {bracket.boxes:,} boxes, status: {bracket.status}",
-    ]
+    rests_on = [f"the target bounded by {enclosure.basis}" + (", which is a claim" if enclosure.conditional else "")]
+    if bracket is not None:
+        rests_on.append(f"the pieces of the stored weights, {bracket.boxes:,} boxes, status: {bracket.status}")
+    if seen is not None:
+        rests_on += [f"the pieces of the stored weights, witness: {seen.kind}", *seen.rests_on]
     if tail is not None:
         rests_on.append(f"outside the cells, {tail.because}" + (", which is a claim" if tail.conditional else ""))
     conditional = enclosure.conditional or (tail is not None and tail.conditional)
-    argmax = np.zeros(target.dim_in) if bracket.argmax is None else bracket.argmax
+    argmax = np.zeros(target.dim_in) if best.argmax is None else best.argmax
     return SupError(
-        lower=bracket.lower,
+        lower=best.lower,
         upper=upper if known else None,
         claim=("certified on condition" if conditional else "certified") if known else "sampled",
         rests_on=tuple(rests_on),
@@ -198,7 +231,7 @@ def _report(
         argmax=argmax,
         network_value=network.evaluate(argmax),
         target_value=target(argmax),
-        samples=bracket.boxes,
+        samples=0 if bracket is None else bracket.boxes,
         eps=eps,
         unit=target.unit,
         seconds=seconds,

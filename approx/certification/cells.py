@@ -197,7 +197,7 @@ class Cells:
 
 
 @compiled
-def _span(lower, upper, k, offsets, matrices, i):  # pragma: no cover - compiled
+def span(lower, upper, k, offsets, matrices, i):  # pragma: no cover - compiled
     """Squares of the least and largest |A_i x - u_i| on box k; unless A_i = I, on a box around the values A_i x."""
     near = 0.0
     far = 0.0
@@ -240,7 +240,7 @@ def _refine(
         fine = 0
         for e in range(starts[parent], starts[parent + 1]):
             i = cells[e]
-            near, far = _span(lower, upper, k, offsets, matrices, i)
+            near, far = span(lower, upper, k, offsets, matrices, i)
             if near > outer[i]:
                 continue
             new_cells[cursor] = i

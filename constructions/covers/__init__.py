@@ -18,7 +18,7 @@ from constructions.covers._coverage import check_coverage
 from constructions.covers._problem import TooManyCells
 from constructions.covers._values import BrokenClaim
 from constructions.covers.adaptive import adaptive
-from constructions.covers.lattice import Lattice
+from approx.lattice import Lattice
 from constructions.covers.uniform import uniform
 
 __all__ = [

@@ -15,7 +15,7 @@ from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.targets import Target
 from constructions.covers._coverage import check_coverage
-from constructions.covers.lattice import Lattice
+from approx.lattice import Lattice
 
 __all__ = ["VALUES", "Problem", "TooManyCells", "meets"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from approx import _checks
 from approx.domains import Ball
 from constructions.covers._problem import Problem, meets
-from constructions.covers.lattice import Lattice
+from approx.lattice import Lattice
 
 __all__ = ["BrokenClaim", "certify", "fill"]
 

@@ -18,7 +18,7 @@ from approx.domains import Ball, Box, WholeSpace
 from approx.targets import Target
 from constructions.covers._problem import Problem, meets
 from constructions.covers._values import certify
-from constructions.covers.lattice import ball_volume
+from approx.lattice import ball_volume
 
 __all__ = ["adaptive"]
 

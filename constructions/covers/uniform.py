@@ -20,7 +20,7 @@ from approx.domains import Ball, Box, WholeSpace
 from approx.targets import Target
 from constructions.covers._problem import Problem, TooManyCells
 from constructions.covers._values import certify
-from constructions.covers.lattice import Lattice
+from approx.lattice import Lattice
 
 __all__ = ["uniform"]
 

@@ -12,7 +12,7 @@ from approx.domains import Ball, Box, WholeSpace
 from approx.targets import Target
 from constructions import covers
 from constructions.covers import TooManyCells, check_coverage, make, uniform
-from constructions.covers.lattice import Lattice
+from approx.lattice import Lattice
 
 
 def hill(dim, **fields):
