@@ -80,7 +80,7 @@ def _refuse(received: str, required: str) -> None:
 
 
 def find_tree(question: Question, goal: float, deadline: float) -> Tree:
-    """A tree with |f - affine| <= goal on the leaves without a cell, as far as it is found by `deadline` (time.time)."""
+    """A tree with |f - affine| <= goal on the leaves without a cell, as far as found by `deadline` (time.time)."""
     proposer = _Proposer(question)
     corner, side = proposer.corner, proposer.side
     n = len(corner)

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from approx.certification._grid import matches, signature
 from approx.certification._question import Question
-from approx.domains import Ball, Box
 from approx.lattice import Lattice
 
 __all__ = ["check_lattice", "find_lattice"]

@@ -132,7 +132,7 @@ class BallForm(Operand):
     @classmethod
     def variables(cls, centers: Array, radii: Array) -> BallForm:
         """The n coordinates over balls: centers (k, n), radii (k,) finite and >= 0."""
-        k, n = centers.shape
+        n = centers.shape[1]
         linear = [np.where(unit, radii[:, None], 0.0) for unit in np.eye(n, dtype=bool)]
         box = unchecked(down(centers - radii[:, None]), up(centers + radii[:, None]))
         return cls(box, _Form(centers, linear, [None] * n, np.zeros(centers.shape)))

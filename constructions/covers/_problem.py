@@ -13,9 +13,9 @@ from approx import _checks
 from approx.affine import AffineMap
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
+from approx.lattice import Lattice
 from approx.targets import Target
 from constructions.covers._coverage import check_coverage
-from approx.lattice import Lattice
 
 __all__ = ["VALUES", "Problem", "TooManyCells", "meets"]
 

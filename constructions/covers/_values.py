@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from approx import _checks
 from approx.domains import Ball
-from constructions.covers._problem import Problem, meets
 from approx.lattice import Lattice
+from constructions.covers._problem import Problem, meets
 
 __all__ = ["BrokenClaim", "certify", "fill"]
 
