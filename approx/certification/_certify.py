@@ -27,8 +27,8 @@ _DECIDED = 1e-6  # of eps: closer bounds would decide nothing that rounding leav
 _WARM_UP = 256  # boxes
 _GROWTH = 1.25
 _STEPS = 60
-_BRANCHED = 4  # up to this dimension branch and bound comes first, from there on there are witnesses
-_STILL, _MANY = 6, 20_000  # dimension and cells up to which branch and bound is tried where a witness does not do
+_WITNESSED = 4  # from this dimension on a witness is tried first, and above it branch and bound only
+_STILL, _MANY = 6, 20_000  # up to this dimension and for so many cells
 
 
 class GlobalBoundUnavailable(ValueError):
@@ -102,16 +102,15 @@ def certify(
     tail = None if domain.compact else _outside(found, target, enclosure, eps)
     core = domain if tail is None else Box.cube(domain.dim, tail.half)
     bracket = seen = None
-    if target.dim_in > _BRANCHED:
+    if target.dim_in >= _WITNESSED:
         seen = witnessed(found, target, enclosure, domain, core, eps, max_seconds)
-    if target.dim_in <= _BRANCHED or (target.dim_in <= _STILL and len(found) <= _MANY and not _enough(seen, eps)):
+    few = target.dim_in <= _WITNESSED or (target.dim_in <= _STILL and len(found) <= _MANY)
+    if seen is None or (few and (tol is not None or not _decided(seen, eps))):
         bracket = _branched(found, enclosure, core, eps, tol, max_seconds, executor, progress)
-    if target.dim_in == _BRANCHED and not _enough(bracket, eps):
-        seen = witnessed(found, target, enclosure, domain, core, eps, max_seconds)
     return _report(network, target, domain, enclosure, bracket, seen, tail, eps, time.perf_counter() - started)
 
 
-def _enough(shown: Bracket | Witnessed, eps: float | None) -> bool:
+def _decided(shown: Witnessed, eps: float | None) -> bool:
     """Whether that decides if sup |F - f| <= eps."""
     return eps is not None and (shown.upper <= eps or shown.lower > eps)
 

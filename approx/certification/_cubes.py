@@ -23,6 +23,7 @@ _CHUNK = 1 << 14
 _MOST = 1 << 22  # leaves
 _FEW = 64  # cells that are all tried
 _NEAREST = 4
+_TOUCH = 1e-8  # of a cube's side
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +163,8 @@ class _Proposer:
             marks = signature(places[members])
             order = np.argsort(marks, kind="stable")
             self.levels[int(level) + self.coarse] = (members, places[members], marks[order], order)
+        # What the core, up to rounding, has in common with cubes that only touch it also lies in those within.
+        self.ends = (lower - self.corner) / self.side, (upper - self.corner) / self.side
 
     def candidates(self, positions: NDArray, lower: Array, upper: Array, depth: int) -> NDArray | None:
         """(k, c) cells for boxes (k, n), -1 for none."""
@@ -172,7 +175,9 @@ class _Proposer:
             if rest or level not in self.levels:
                 return None
             members, places, marks, order = self.levels[level]
-            at = matches(positions >> (HALVINGS - level), places, marks, order)
+            first, last = (end * 2.0**level for end in self.ends)
+            first, last = np.floor(first + _TOUCH).astype(np.int64), np.ceil(last - _TOUCH).astype(np.int64) - 1
+            at = matches(np.clip(positions >> (HALVINGS - level), first, last), places, marks, order)
             return np.where(at >= 0, members[at], -1)[:, None]
         if self.tree is None:
             return np.broadcast_to(np.arange(min(self.count, 1 << 12)), (len(positions), min(self.count, 1 << 12)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ __all__ = ["Question"]
 
 Array = NDArray[np.float64]
 _ULP = 2.0**-52
+_TOGETHER = (256, 16, 1)  # cells whose boxes are halved together,
+_BOXES = 1 << 16  # as long as there are no more than that
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +56,16 @@ class Question:
         """(k,) False where the boxes (k, n) surely miss the core."""
         found = np.ones(len(lower), np.bool_)
         for part in self.core:
-            if isinstance(part, Box):
-                found &= ((lower <= part.upper) & (upper >= part.lower)).all(axis=1)
-            else:
-                gap = np.maximum(np.maximum(lower - part.center, part.center - upper), 0.0)
-                found &= ~(norm(gap) > part.radius * (1 + (len(part.center) + 8) * _ULP))
+            found &= self._meets(part, lower, upper)
         return found
+
+    @staticmethod
+    def _meets(part: Box | Ball, lower: Array, upper: Array) -> NDArray[np.bool_]:
+        """(k,) False where the boxes (k, n) surely miss it."""
+        if isinstance(part, Box):
+            return ((lower <= part.upper) & (upper >= part.lower)).all(axis=1)
+        gap = np.maximum(np.maximum(lower - part.center, part.center - upper), 0.0)
+        return ~(norm(gap) > part.radius * (1 + (len(part.center) + 8) * _ULP))
 
     def clip(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """The boxes (k, n), cut to the box around the core."""
@@ -90,6 +97,51 @@ class Question:
             low, high = self.enclosure.range(lower[sure], upper[sure])
         bounds[sure] = self._size(high - self.values[sure], self.values[sure] - low)
         return bounds
+
+    def sharpened(self, bounds: Array, enough: float, deadline: float) -> Array:
+        """The bounds of `on_cells`, improved where they exceed `enough`: the box around such a cell is halved, and what
+        misses the cell or the domain is dropped."""
+        cells, domain = self.cells, self.domain
+        cells, domain = self.cells, self.domain
+        limits = np.full(cells.dim_in, -np.inf), np.full(cells.dim_in, np.inf)
+        if domain is not None:
+            box = domain.bounding_box()
+            limits = np.nextafter(box.lower, -np.inf), np.nextafter(box.upper, np.inf)
+        lower, upper = cells.boxes(*limits)
+        bounds, known = bounds.copy(), (np.isfinite(lower) & np.isfinite(upper)).all(axis=1)
+        for together in _TOGETHER:
+            bad = np.flatnonzero(known & (bounds > enough))
+            for start in range(0, len(bad), together):
+                if time.time() > deadline:
+                    return bounds
+                chosen = bad[start : start + together]
+                found = self._halved(lower[chosen], upper[chosen], chosen, enough)
+                bounds[chosen] = np.minimum(bounds[chosen], found)
+        return bounds
+
+    def _halved(self, lower: Array, upper: Array, cells: NDArray[np.int64], enough: float) -> Array:
+        """(k,) bounds of |y_i - f| on these cells and boxes (k, n) around them."""
+        _, outer = self.cells.thresholds(lower.min(axis=0), upper.max(axis=0))
+        result, of, bounds = np.zeros(len(cells)), np.arange(len(cells)), np.full(len(cells), np.inf)
+        while len(of) and len(of) <= _BOXES:
+            axis, rows, count = (upper - lower).argmax(axis=1), np.arange(len(of)), len(of)
+            middle = lower[rows, axis] / 2 + upper[rows, axis] / 2
+            if not ((middle > lower[rows, axis]) & (middle < upper[rows, axis])).any():
+                break
+            lower, upper, of = (np.concatenate([part, part]) for part in (lower, upper, of))
+            upper[rows, axis] = lower[rows + count, axis] = middle
+            kept = ~self.cells.miss(lower, upper, cells[of], outer)
+            if self.domain is not None:
+                kept &= self._meets(self.domain, lower, upper)
+            lower, upper, of = lower[kept], upper[kept], of[kept]
+            low, high = self.enclosure.range(lower, upper)
+            values = self.values[cells[of]]
+            bounds = self._size(high - values, values - low)
+            open_ = bounds > enough
+            np.maximum.at(result, of[~open_], bounds[~open_])
+            lower, upper, of, bounds = lower[open_], upper[open_], of[open_], bounds[open_]
+        np.maximum.at(result, of, bounds)
+        return result
 
     def outside_on_boxes(self, lower: Array, upper: Array) -> Array:
         """(k,) bounds of |f - affine| on boxes (k, n)."""

@@ -168,6 +168,14 @@ class Cells:
             moved = points + slopes * (change / np.square(slopes).sum(axis=1))[:, None]
         return np.where(np.isfinite(moved), moved, points)
 
+    def miss(self, lower: Array, upper: Array, cells: NDArray, outer: Array) -> NDArray[np.bool_]:
+        """(k,) whether box k surely misses the cell cells[k]. outer: the threshold."""
+        matrices = np.empty((0, 1, 1)) if self.matrices is None else self.matrices
+        missed = np.empty(len(cells), np.bool_)
+        boxes = np.ascontiguousarray(lower), np.ascontiguousarray(upper)
+        _miss(*boxes, np.array(cells, np.int64), self.offsets, matrices, outer, missed)
+        return missed
+
     def refine(
         self, lower: Array, upper: Array, parents: NDArray, lists: Lists, inner: Array, outer: Array, join: NDArray
     ) -> tuple[Lists, NDArray[np.bool_], Array]:
@@ -223,6 +231,13 @@ def span(lower, upper, k, offsets, matrices, i):  # pragma: no cover - compiled
         reach = max(-low, high)
         far += reach * reach
     return near, far
+
+
+@compiled
+def _miss(lower, upper, cells, offsets, matrices, outer, missed):  # pragma: no cover - compiled
+    for k in range(lower.shape[0]):
+        near, _ = span(lower, upper, k, offsets, matrices, cells[k])
+        missed[k] = near > outer[cells[k]]
 
 
 @compiled

@@ -89,6 +89,11 @@ class Enclosure:
         if within is not None:
             box = within.bounding_box()
             lower, upper = (np.clip(end, down(box.lower), up(box.upper)) for end in (lower, upper))
+            if isinstance(within, Box):
+                # (x - p).(c - p) <= 0 for the nearest point p of the box, so |x - p|^2 <= |x - c|^2 - |c - p|^2.
+                nearest = box.project(centers)
+                gap = np.square(down(np.abs(centers - nearest))).sum(axis=1)
+                centers, radii = nearest, up(np.sqrt(np.maximum(up(radii * radii, 8) - down(gap, n + 8), 0.0)), 8)
         low, high = self._enclose(call, lower, upper, affine)
         if self._forms:
             size = max(1, BALLS // n)
@@ -99,9 +104,9 @@ class Enclosure:
                     low[rows], high[rows] = np.maximum(low[rows], forms.lo), np.minimum(high[rows], forms.hi)
         proved = self.target.lipschitz_source == "proved"
         if self.target.modulus is not None and (proved or self.conditional):
-            # |x - p| <= |x - c| for the nearest point p of a convex set that holds x
-            known = self.target.domain if self.target.affine is None else within
-            points = centers if known is None else known.project(centers)
+            # Again, |x - p| <= |x - c| for the nearest point p of a convex set that holds x.
+            points = centers if within is None else within.project(centers)
+            points = self.target.domain.project(points) if self.target.affine is None else points
             reach = radii * ROUNDING + np.abs(points).max(axis=1) * 2.0**-48
             change = np.asarray(self.target.variation(reach), dtype=np.float64) * ROUNDING
             change = change + (0.0 if affine is None else affine.lipschitz * reach * ROUNDING)

@@ -76,6 +76,8 @@ def witnessed(
     cells, values, error = found.cells(radius), found.values[found.nonempty], found.value_error(radius)
     question = Question(cells, values, found.affine, error, enclosure, (core,), compact)
     bounds = question.on_cells()
+    if eps is not None and bounds.max(initial=0.0) > eps:
+        bounds = question.sharpened(bounds, eps, started + max_seconds / 2)
     most = float(bounds.max(initial=0.0))
     goal = max(most, eps or 0.0) or error
     kind, parts, outside, rests_on = "no witness", 0, np.inf, ()
