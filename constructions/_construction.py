@@ -27,7 +27,7 @@ __all__ = ["Assembly", "Builder", "Construction", "ToleranceMissed"]
 # Shares of eps: rounding of values to the grid, growth of radii by the paddings; and the overlap of the cells.
 _BUDGET = {torch.float64: (2.0**-10, 2.0**-12, 1e-6), torch.float32: (2.0**-6, 1e-2, 4e-3)}
 _RETRIES = 6
-_PROVE_DIM, _PROVE_LAYERS, _PROVE_SECONDS = 3, 50_000, 20.0
+_PROVE_DIM, _PROVE_LAYERS, _PROVE_SECONDS = 10, 50_000, 20.0
 
 
 class ToleranceMissed(ValueError):
@@ -191,7 +191,7 @@ class Builder:
         dtype, device : of the network's weights; float64 or float32
         max_layers : refuse, before building, what is predicted to need more hidden layers
         samples, seed : for the measurement; verify=False skips it
-        prove : also certify an upper bound where that is quick: n <= 3, at most 50,000 layers, 20 seconds
+        prove : also certify an upper bound where that is quick: n <= 10, at most 50,000 layers, 20 seconds
         Raises ValueError with what to change: eps <= 0 or NaN, a domain the construction cannot serve, a claimed
         Lipschitz constant or tail that sampling refutes, too many layers; ToleranceMissed for a measured error above
         eps.

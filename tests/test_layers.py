@@ -14,7 +14,7 @@ LEVELS = {
     "approx": [
         {"_checks"},
         {"affine", "domains", "activations", "_threads", "_compile"},
-        {"_engine", "_lookup", "blocks"},
+        {"_engine", "_lookup", "blocks", "lattice"},
         {"networks", "covers"},
         {"targets"},
         {"storage", "evaluation"},

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from approx import _checks
 from approx.activations import RadialIdentity, StepReLU
@@ -18,6 +17,7 @@ from approx.certification.certificate import Certificate
 from approx.certification.dense import Difference, search_dense
 from approx.certification.enclosures import Enclosure, enclosure_of
 from approx.certification.pieces import Pieces, pieces
+from approx.certification.witness import Witnessed, witnessed
 from approx.domains import Ball, Box, WholeSpace
 from approx.networks import RadialNetwork
 from approx.targets import Target, check_claims, check_tail
@@ -30,6 +30,8 @@ _WARM_UP = 256  # boxes, for pieces; forms compile nothing of their own
 _GROWTH = 1.25
 _STEPS = 60
 _SAMPLES = 1024
+_WITNESSED = 4  # from this dimension on a witness is tried first, and above it branch and bound only
+_STILL, _MANY = 6, 20_000  # up to this dimension and for so many cells
 
 
 class GlobalBoundUnavailable(ValueError):
@@ -48,14 +50,21 @@ class _Tail:
 
 @dataclass(frozen=True)
 class _Plan:
-    """search : the search over the domain, or over a cube that holds all cells; basis : what it goes by; claims : what
-    it assumes; tail : the bound outside; layers : of each cell, where F has cells"""
+    """search : branch and bound over the core: the domain, or a cube that holds all cells; basis : what it goes by;
+    claims : what it assumes; tail : the bound outside; pieces : of F, where it has finitely many"""
 
     search: functools.partial[Bracket]
+    core: Box | Ball
     basis: str
     claims: tuple[str, ...] = ()
     tail: _Tail | None = None
-    layers: NDArray[np.int64] | None = None
+    pieces: Pieces | None = None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether boxes may be many enough to decide it."""
+        dim = self.core.dim
+        return self.pieces is None or dim <= _WITNESSED or (dim <= _STILL and len(self.pieces) <= _MANY)
 
 
 def certify(
@@ -117,14 +126,28 @@ def certify(
     check_claims(target)
     enclosure = enclosure_of(target)
     plan = _plan(network, target, domain, enclosure, eps)
-    warm_up = 1 if plan.layers is None else _WARM_UP
+    bracket = seen = None
+    if plan.pieces is not None and target.dim_in >= _WITNESSED:
+        seen = witnessed(plan.pieces, target, enclosure, domain, plan.core, eps, max_seconds)
+    if seen is None or (plan.is_small and (tol is not None or not _decided(seen, eps))):
+        bracket = _search(plan, eps, tol, {"max_seconds": max_seconds, "executor": executor, "progress": progress})
+    return _report(network, target, domain, enclosure, plan, bracket, seen, eps, time.perf_counter() - started)
+
+
+def _decided(shown: Bracket | Witnessed, eps: float | None) -> bool:
+    """Whether that decides if sup |F - f| <= eps."""
+    return eps is not None and (shown.upper <= eps or shown.lower > eps)
+
+
+def _search(plan: _Plan, eps: float | None, tol: float | None, limits: dict[str, Any]) -> Bracket:
+    """Branch and bound, until eps is decided and the bounds are within tol of each other."""
+    warm_up = 1 if plan.pieces is None else _WARM_UP
     plan.search(max_boxes=warm_up, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
-    limits = {"max_seconds": max_seconds, "executor": executor, "progress": progress}
     decide = functools.partial(plan.search, eps=eps, tol=None if eps is None else _DECIDED * eps, **limits)
     bracket = decide() if tol is None else plan.search(tol=tol, **limits)
-    if tol is not None and eps is not None and bracket.lower <= eps < bracket.upper:
-        bracket = _both(bracket, decide())  # the bounds are near each other, and eps is between them
-    return _report(network, target, domain, enclosure, plan, bracket, eps, time.perf_counter() - started)
+    if tol is not None and eps is not None and not _decided(bracket, eps):
+        return _both(bracket, decide())  # the bounds may be near each other, and eps between them
+    return bracket
 
 
 def _plan(
@@ -136,11 +159,11 @@ def _plan(
         tail = None if domain.compact else _outside(found, target, enclosure, eps)
         core = domain if tail is None else Box.cube(domain.dim, tail.half)
         search = _search_pieces(found, enclosure, core)
-        return _Plan(search, "the pieces of the stored weights", tail=tail, layers=found.layers[found.nonempty])
+        return _Plan(search, core, "the pieces of the stored weights", tail=tail, pieces=found)
     if domain.compact:
         difference = Difference(network, enclosure, _CALL)
         search = functools.partial(search_dense, difference, domain)
-        return _Plan(search, "Taylor forms of the stored layers", claims=difference.layers.assumes)
+        return _Plan(search, domain, "Taylor forms of the stored layers", claims=difference.layers.assumes)
     received = f"all of R^{domain.dim} for a network with other activations than Step-ReLU"
     required = "a compact domain: forms hold on boxes"
     raise GlobalBoundUnavailable(_checks.message(_CALL, received, required, "Pass a Box or a Ball."))
@@ -241,26 +264,34 @@ def _report(
     domain: Box | Ball | WholeSpace,
     enclosure: Enclosure,
     plan: _Plan,
-    bracket: Bracket,
+    bracket: Bracket | None,
+    seen: Witnessed | None,
     eps: float | None,
     seconds: float,
 ) -> Certificate:
-    tail = plan.tail
-    upper = bracket.upper if tail is None else max(bracket.upper, tail.bound)
+    shown = [part for part in (bracket, seen) if part is not None]
+    best = max(shown, key=lambda part: part.lower)
+    upper, tail = min(part.upper for part in shown), plan.tail
+    by_boxes = bracket is not None and bracket.upper == upper
+    if tail is not None and tail.bound > upper:
+        upper, by_boxes = tail.bound, False
     known = bool(np.isfinite(upper))
-    rests_on = [
-        f"the target bounded by {enclosure.basis}" + (", which is a claim" if enclosure.conditional else ""),
-        f"{plan.basis}, {bracket.boxes:,} boxes, status: {bracket.status}",
-        *(f"{claim}, which is a claim" for claim in plan.claims),
-    ]
+    rests_on = [f"the target bounded by {enclosure.basis}" + (", which is a claim" if enclosure.conditional else "")]
+    if bracket is not None:
+        rests_on.append(f"{plan.basis}, {bracket.boxes:,} boxes, status: {bracket.status}")
+    if seen is not None:
+        rests_on += [f"{plan.basis}, witness: {seen.kind}", *seen.rests_on]
+    rests_on += [f"{claim}, which is a claim" for claim in plan.claims]
     if tail is not None:
         rests_on.append(f"outside the cells, {tail.because}" + (", which is a claim" if tail.conditional else ""))
     conditional = enclosure.conditional or bool(plan.claims) or (tail is not None and tail.conditional)
-    argmax = np.zeros(target.dim_in) if bracket.argmax is None else bracket.argmax
-    inside = tail is None or bracket.upper >= tail.bound
-    cells = () if plan.layers is None else bracket.worst_cells if inside else (-1,)
+    argmax = np.zeros(target.dim_in) if best.argmax is None else best.argmax
+    layers: tuple[int, ...] = ()
+    if by_boxes and plan.pieces is not None:
+        numbers = plan.pieces.layers[plan.pieces.nonempty]
+        layers = tuple(-1 if i < 0 else int(numbers[i]) for i in bracket.worst_cells)
     return Certificate(
-        lower=bracket.lower,
+        lower=best.lower,
         upper=upper if known else None,
         claim=("certified on condition" if conditional else "certified") if known else "sampled",
         rests_on=tuple(rests_on),
@@ -268,13 +299,13 @@ def _report(
         argmax=argmax,
         network_value=network.evaluate(argmax),
         target_value=target(argmax),
-        samples=bracket.boxes,
+        samples=0 if bracket is None else bracket.boxes,
         eps=eps,
         unit=target.unit,
         seconds=seconds,
         network=network,
         target=target,
-        worst_box=bracket.worst_box if inside else None,
-        worst_layers=tuple(-1 if i < 0 else int(plan.layers[i]) for i in cells),
-        history=bracket.history,
+        worst_box=bracket.worst_box if by_boxes else None,
+        worst_layers=layers,
+        history=np.empty((3, 0)) if bracket is None else bracket.history,
     )

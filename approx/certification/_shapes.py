@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 OUTWARD = 1 + 2.0**-20  # covers the rounding of the bounds themselves, see _uncaptured
 _U = 2.0**-53
 _ROUND = 1e-11  # a relative deviation from a ball that is worth neglecting
+_CHUNK = 1 << 11  # cells at a time: their temporaries stay in the cache
 _RANK = 1e-9
 
 
@@ -73,9 +74,11 @@ def shapes_of(slopes: Array, offsets: Array, first: NDArray[np.int64], squares: 
     )
     rows = np.diff(first)
     for size in np.unique(rows[rows > 0]):
-        chosen = np.flatnonzero(rows == size)
-        index = first[chosen, None] + np.arange(size)
-        _fill(shapes, chosen, slopes[index], offsets[index])
+        same = np.flatnonzero(rows == size)
+        for start in range(0, len(same), _CHUNK):
+            chosen = same[start : start + _CHUNK]
+            index = first[chosen, None] + np.arange(size)
+            _fill(shapes, chosen, slopes[index], offsets[index])
     return shapes
 
 

@@ -168,6 +168,14 @@ class Cells:
             moved = points + slopes * (change / np.square(slopes).sum(axis=1))[:, None]
         return np.where(np.isfinite(moved), moved, points)
 
+    def miss(self, lower: Array, upper: Array, cells: NDArray, outer: Array) -> NDArray[np.bool_]:
+        """(k,) whether box k surely misses the cell cells[k]. outer: the threshold."""
+        matrices = np.empty((0, 1, 1)) if self.matrices is None else self.matrices
+        missed = np.empty(len(cells), np.bool_)
+        boxes = np.ascontiguousarray(lower), np.ascontiguousarray(upper)
+        _miss(*boxes, np.array(cells, np.int64), self.offsets, matrices, outer, missed)
+        return missed
+
     def refine(
         self, lower: Array, upper: Array, parents: NDArray, lists: Lists, inner: Array, outer: Array, join: NDArray
     ) -> tuple[Lists, NDArray[np.bool_], Array]:
@@ -197,7 +205,7 @@ class Cells:
 
 
 @compiled
-def _span(lower, upper, k, offsets, matrices, i):  # pragma: no cover - compiled
+def span(lower, upper, k, offsets, matrices, i):  # pragma: no cover - compiled
     """Squares of the least and largest |A_i x - u_i| on box k; unless A_i = I, on a box around the values A_i x."""
     near = 0.0
     far = 0.0
@@ -226,6 +234,13 @@ def _span(lower, upper, k, offsets, matrices, i):  # pragma: no cover - compiled
 
 
 @compiled
+def _miss(lower, upper, cells, offsets, matrices, outer, missed):  # pragma: no cover - compiled
+    for k in range(lower.shape[0]):
+        near, _ = span(lower, upper, k, offsets, matrices, cells[k])
+        missed[k] = near > outer[cells[k]]
+
+
+@compiled
 def _refine(
     lower, upper, parents, starts, cells, closed, join, offsets, matrices, inner, outer, collars,
     new_starts, new_cells, new_closed, blurred, cuts,
@@ -240,7 +255,7 @@ def _refine(
         fine = 0
         for e in range(starts[parent], starts[parent + 1]):
             i = cells[e]
-            near, far = _span(lower, upper, k, offsets, matrices, i)
+            near, far = span(lower, upper, k, offsets, matrices, i)
             if near > outer[i]:
                 continue
             new_cells[cursor] = i

@@ -13,9 +13,10 @@ from approx import _checks
 from approx.affine import AffineMap
 from approx.certification._operands import Operand
 from approx.certification._torch import through_torch
+from approx.certification.balls import BallForm
 from approx.certification.intervals import Interval, IntervalError, down, unchecked, up
 from approx.certification.jets import Linear, linear, mean_value
-from approx.domains import Ball
+from approx.domains import Ball, Box
 from approx.targets import Expression, Target
 from approx.targets.callables import TorchFunction
 
@@ -25,6 +26,7 @@ Array = NDArray[np.float64]
 Bounds = Callable[[Array, Array, "AffineMap | None"], Interval]
 
 CHUNK = 1 << 14  # boxes at a time: their temporaries stay in the cache
+BALLS = 1 << 14  # numbers: balls times dimensions at a time
 UNITS = 16  # an enclosure given with a target is widened by so many units in the last place
 EVALUATION_ERROR = 1e-12  # of float64 evaluation of f, relative to max(1, |f|); assumed, not proved
 ROUNDING = 1 + 2.0**-40  # more than the rounding of a norm or of a Lipschitz bound
@@ -53,6 +55,7 @@ class Enclosure:
     conditional: bool
     _bounds: Bounds = field(repr=False)
     _differentiable: bool = field(default=False, repr=False)
+    _forms: bool = field(default=False, repr=False)  # fn runs on forms over balls
 
     def range(self, lower: ArrayLike, upper: ArrayLike) -> tuple[Array, Array]:
         """Boxes lower, upper (k, n), sides may be infinite or points -> low, high (k, m), low <= f <= high on the box.
@@ -80,8 +83,51 @@ class Enclosure:
         except IntervalError:  # f is undefined at the middle of a box
             return None
 
+    def range_on_balls(
+        self, centers: ArrayLike, radii: ArrayLike, within: Box | Ball | None, affine: AffineMap | None = None
+    ) -> tuple[Array, Array]:
+        """Bounds (k, m) of f, or of f - affine, on the points of `within` (None: of R^n) in closed balls.
+
+        centers (k, n), radii (k,) finite and >= 0. The intersection of what is known: forms over the balls, the range
+        on bounding boxes cut to `within`, and the change within the radius that the modulus allows, where it is proved
+        or the enclosure rests on claims anyway. Raises ValueError for NaN or wrong shapes.
+        """
+        call, n = "Enclosure.range_on_balls", self.target.dim_in
+        centers = _checks.finite_array(call, "centers", centers, (None, n))
+        radii = _checks.finite_array(call, "radii", radii, (len(centers),))
+        if (radii < 0).any():
+            raise ValueError(_checks.message(call, "a negative radius", "radii >= 0", "Pass radii of balls."))
+        lower, upper = down(centers - radii[:, None], 2), up(centers + radii[:, None], 2)
+        if within is not None:
+            box = within.bounding_box()
+            lower, upper = (np.clip(end, down(box.lower), up(box.upper)) for end in (lower, upper))
+            if isinstance(within, Box):
+                # (x - p).(c - p) <= 0 for the nearest point p of the box, so |x - p|^2 <= |x - c|^2 - |c - p|^2.
+                nearest = box.project(centers)
+                gap = np.square(down(np.abs(centers - nearest))).sum(axis=1)
+                centers, radii = nearest, up(np.sqrt(np.maximum(up(radii * radii, 8) - down(gap, n + 8), 0.0)), 8)
+        low, high = self._enclose(call, lower, upper, affine)
+        if self._forms:
+            size = max(1, BALLS // n)
+            for start in range(0, len(centers), size):
+                rows = slice(start, start + size)
+                forms = _on_balls(self.target, affine, centers[rows], radii[rows])
+                if forms is not None:
+                    low[rows], high[rows] = np.maximum(low[rows], forms.lo), np.minimum(high[rows], forms.hi)
+        proved = self.target.lipschitz_source == "proved"
+        if self.target.modulus is not None and (proved or self.conditional):
+            # Again, |x - p| <= |x - c| for the nearest point p of a convex set that holds x.
+            points = centers if within is None else within.project(centers)
+            points = self.target.domain.project(points) if self.target.affine is None else points
+            reach = radii * ROUNDING + np.abs(points).max(axis=1) * 2.0**-48
+            change = np.asarray(self.target.variation(reach), dtype=np.float64) * ROUNDING
+            change = change + (0.0 if affine is None else affine.lipschitz * reach * ROUNDING)
+            least, most = self._enclose(call, points, points, affine)
+            low, high = np.fmax(low, down(least - change[:, None])), np.fmin(high, up(most + change[:, None]))
+        return low, high
+
     def _enclose(self, name: str, lower: ArrayLike, upper: ArrayLike, affine: AffineMap | None) -> tuple[Array, Array]:
-        call = f"Enclosure.{name}"
+        call = name if "." in name else f"Enclosure.{name}"
         lower = _checks.points(call, "lower", lower, self.target.dim_in)
         upper = _checks.points(call, "upper", upper, self.target.dim_in)
         if lower.ndim != 2 or lower.shape != upper.shape:
@@ -122,7 +168,9 @@ def enclosure_of(target: Target) -> Enclosure:
     obstacle = _obstacle(target, _natural)
     if obstacle is None:
         differentiable = _obstacle(target, mean_value) is None
-        return Enclosure(target, "interval arithmetic", False, _interval_bounds(target, differentiable), differentiable)
+        forms = _obstacle(target, _around) is None
+        bounds = _interval_bounds(target, differentiable)
+        return Enclosure(target, "interval arithmetic", False, bounds, differentiable, forms)
     proved = target.lipschitz_source == "proved"
     if target.enclosure is not None:
         basis = "the target's enclosure" if proved else "the target's enclosure, as claimed by the caller"
@@ -165,6 +213,22 @@ def _line(affine: AffineMap, x: Any) -> Any:
 
 def _natural(function: Callable[[Any], Any], boxes: Interval) -> Interval:
     return boxes._lift(function(boxes))
+
+
+def _around(function: Callable[[Any], Any], boxes: Interval) -> Interval:
+    """Bounds on the balls around boxes (k, n), from forms over balls."""
+    centers = boxes.lo / 2 + boxes.hi / 2
+    balls = BallForm.variables(centers, up(np.linalg.norm(up(boxes.hi - centers), axis=1), 16))
+    return balls._lift(function(balls)).bounds
+
+
+def _on_balls(target: Target, affine: AffineMap | None, centers: Array, radii: Array) -> Interval | None:
+    """Bounds of f - affine on balls; None where f is undefined on one of them."""
+    balls = BallForm.variables(np.asfortranarray(centers), radii)
+    try:
+        return balls._lift(function_of(target, affine)(balls)).bounds
+    except IntervalError:
+        return None
 
 
 def _obstacle(target: Target, method: Callable[[Any, Interval], Interval]) -> str | None:

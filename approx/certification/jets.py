@@ -55,11 +55,11 @@ class Jet(Operand):
             return matmul(self, *inputs)
         if ufunc is np.hypot:
             return self._length([self._lift(x) for x in inputs])
-        if ufunc not in _SLOPES or method != "__call__" or options:
+        if ufunc not in SLOPES or method != "__call__" or options:
             raise unsupported(self.kind, ufunc)
         values = [x.value if isinstance(x, Jet) else self.value._lift(x) for x in inputs]
         result = ufunc(*values)
-        moving = [(x, slope) for x, slope in zip(inputs, _SLOPES[ufunc], strict=True) if isinstance(x, Jet)]
+        moving = [(x, slope) for x, slope in zip(inputs, SLOPES[ufunc], strict=True) if isinstance(x, Jet)]
         return Jet(result, _chain([(x, slope(result, *values)) for x, slope in moving]))
 
     def _lift(self, value: Any) -> Jet:
@@ -146,7 +146,7 @@ def _less_one(p: Interval) -> Interval:
 
 
 # For each ufunc and each of its arguments a, b: the derivative, from the value v and the arguments.
-_SLOPES: dict[Any, tuple[Callable[..., Any], ...]] = {
+SLOPES: dict[Any, tuple[Callable[..., Any], ...]] = {
     np.add: (lambda v, a, b: 1.0, lambda v, a, b: 1.0),
     np.subtract: (lambda v, a, b: 1.0, lambda v, a, b: -1.0),
     np.multiply: (lambda v, a, b: b, lambda v, a, b: a),

@@ -13,12 +13,12 @@ from approx import _checks
 from approx.affine import AffineMap
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
+from approx.lattice import Lattice
 from approx.targets import Target
 from constructions.covers._coverage import check_coverage
 from constructions.covers._problem import TooManyCells
 from constructions.covers._values import BrokenClaim
 from constructions.covers.adaptive import adaptive
-from constructions.covers.lattice import Lattice
 from constructions.covers.uniform import uniform
 
 __all__ = [

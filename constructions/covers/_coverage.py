@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from approx import _checks
 from approx.covers import Cover
 from approx.domains import Ball, Box
-from constructions.covers.lattice import Lattice
+from approx.lattice import Lattice
 
 __all__ = ["check_coverage"]
 

@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 
 from approx import _checks
 from approx.affine import AffineMap
+from approx.certification import Enclosure, EnclosureUnavailable, enclosure_of
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
+from approx.lattice import Lattice
 from approx.targets import Target
 from constructions.covers._coverage import check_coverage
-from constructions.covers.lattice import Lattice
 
 __all__ = ["VALUES", "Problem", "TooManyCells", "meets"]
 
 Array = NDArray[np.float64]
 VALUES = ("center", "chebyshev")
 _FARTHEST = 2.0**60
+_MANY_DIMS = 5
 _SPACINGS = 8  # a cell's overlap must be worth this many units in the last place of its centre
 
 
@@ -106,6 +108,17 @@ class Problem:
     def variation(self, radius: float) -> float:
         """How much f can change within that distance: the modulus; inf when none is known."""
         return math.inf if self.target.modulus is None else float(self.target.variation(radius))
+
+    @functools.cached_property
+    def enclosure(self) -> Enclosure | None:
+        """Proved bounds of f on balls, in dimensions where small boxes that cover a ball are too many to be small."""
+        if self.target.dim_in < _MANY_DIMS:
+            return None
+        try:
+            found = enclosure_of(self.target)
+        except EnclosureUnavailable:
+            return None
+        return None if found.conditional else found
 
     def clip(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """The boxes [lower, upper] (k, n), cut to the bounding box of a compact domain."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from approx import _checks
 from approx.domains import Ball
+from approx.lattice import Lattice
 from constructions.covers._problem import Problem, meets
-from constructions.covers.lattice import Lattice
 
 __all__ = ["BrokenClaim", "certify", "fill"]
 
@@ -32,8 +32,9 @@ def certify(problem: Problem, centers: Array, radius: float, values: str, *, sto
         the middle of an enclosure of f wherever f at the centre is not certified to be within eps.
     stop : give up after the first cells whose bound exceeds eps (what follows keeps bound inf).
 
-    Enclosures of f, intersected: f(c) +- modulus(r); the target's own enclosure on the bounding box, then on small
-    boxes that cover the ball; the range of f on points that fill the ball to a distance d, widened by modulus(d).
+    Enclosures of f, intersected: f(c) +- modulus(r); in many dimensions forms over the ball; the target's own
+    enclosure on the bounding box, then on small boxes that cover the ball; the range of f on points that fill the ball
+    to a distance d, widened by modulus(d).
     The later and dearer ones are taken only for cells that miss eps. Points outside the domain are replaced by the
     nearest points of it, which are no farther from the points of the domain. So f is only evaluated in the domain.
 
@@ -72,12 +73,19 @@ def _certify(problem: Problem, centers: Array, radius: float, values: str) -> tu
 
 
 def _enclosures(problem: Problem, radius: float, values: str):
+    if problem.enclosure is not None:
+        yield _on_ball
     if problem.target.enclosure is not None:
         yield _on_box
         yield functools.partial(_on_small_boxes, values=values)
     pattern = fill(problem.target.dim_in)
     if pattern is not None and problem.variation(pattern[1] * radius) < problem.eps:
         yield _on_samples
+
+
+def _on_ball(problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:
+    within = problem.domain if problem.domain.compact else None
+    return problem.enclosure.range_on_balls(centers, np.full(len(centers), radius), within)
 
 
 def _on_box(problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:

@@ -15,10 +15,10 @@ from approx import _checks
 from approx.affine import AffineMap
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
+from approx.lattice import ball_volume
 from approx.targets import Target
 from constructions.covers._problem import Problem, meets
 from constructions.covers._values import certify
-from constructions.covers.lattice import ball_volume
 
 __all__ = ["adaptive"]
 

@@ -17,10 +17,10 @@ from approx import _checks
 from approx.affine import AffineMap
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
+from approx.lattice import Lattice
 from approx.targets import Target
 from constructions.covers._problem import Problem, TooManyCells
 from constructions.covers._values import certify
-from constructions.covers.lattice import Lattice
 
 __all__ = ["uniform"]
 

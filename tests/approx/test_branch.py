@@ -712,7 +712,7 @@ def soundness():
 
 MUTANTS = {
     "collar ignored": (cells.Cells, "thresholds", "slack = self.collars\n", "slack = 0 * self.collars\n"),
-    "square root of n forgotten": (cells, "_span", "far += reach * reach", "far = max(far, reach * reach)"),
+    "square root of n forgotten": (cells, "span", "far += reach * reach", "far = max(far, reach * reach)"),
     "last match instead of first": (
         cells, "_refine", "for e in range(starts[parent], starts[parent + 1]):",
         "for e in range(starts[parent + 1] - 1, starts[parent] - 1, -1):",

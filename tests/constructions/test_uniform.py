@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from approx.affine import AffineMap
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
+from approx.lattice import Lattice
 from approx.targets import Target
 from constructions import covers
 from constructions.covers import TooManyCells, check_coverage, make, uniform
-from constructions.covers.lattice import Lattice
 
 
 def hill(dim, **fields):

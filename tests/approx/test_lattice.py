@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from approx.domains import Ball, Box
-from constructions.covers.lattice import Lattice, ball_volume
+from approx.lattice import Lattice, ball_volume
 
 
 def brute_force(lattice, low, high, steps):

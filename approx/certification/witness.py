@@ -1,0 +1,193 @@
+"""Bounds of sup |F - f| in any dimension, from a witness: cells that together hold every point where L will not do.
+
+Whatever cell captures a point x, |F(x) - f(x)| is at most the bound of |y_i - f| on all of that cell. If none does,
+F(x) = L(x). So the bound of all cells, and the bound of |f - L| on a set that holds every point that no cell is sure to
+capture, are all that is needed. There are two kinds of witness for such a set: a tree of boxes, each inside one cell or
+not (`_cubes`), and a lattice whose points are the centres of equal balls (`_lattices`). Both are found from the cells
+alone and checked in time proportional to their size; a bad guess only makes the bound larger.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from approx.certification._boxes import Block, Problem
+from approx.certification._cubes import check_tree, find_tree
+from approx.certification._lattices import check_lattice, find_lattice
+from approx.certification._question import Question
+from approx.certification.enclosures import Enclosure
+from approx.certification.pieces import Pieces
+from approx.domains import Ball, Box, WholeSpace
+from approx.targets import Target, check_tail
+
+__all__ = ["Witnessed", "witnessed"]
+
+Array = NDArray[np.float64]
+_PAIRS = 1 << 22  # (point, cell) that are compared at once
+_LOOKED = 1 << 29  # coordinates that looking at points may compare
+_POINTS = 1024
+_FARTHEST = 2.0**60
+
+
+@dataclass(frozen=True, eq=False)
+class Witnessed:
+    """lower <= sup |F - f| <= upper.
+
+    argmax : (n,) the point that shows the lower bound; None if no point could be decided
+    kind, parts : which witness it was, and its size
+    rests_on : what it relies on besides the enclosure and the cells
+    """
+
+    lower: float
+    upper: float
+    argmax: Array | None
+    kind: str
+    parts: int
+    rests_on: tuple[str, ...]
+    seconds: float
+
+
+def witnessed(
+    found: Pieces,
+    target: Target,
+    enclosure: Enclosure,
+    domain: Box | Ball | WholeSpace,
+    core: Box | Ball,
+    eps: float | None,
+    max_seconds: float,
+) -> Witnessed:
+    """Bounds of sup |F - f| over the domain, except for what |f - L| is outside the core, where no cell holds x.
+
+    found : the pieces of F; core : the domain, or for R^n a part of it
+    eps : what one would like to prove; the search for a witness ends there, or where the cells end it
+    Raises what the enclosure raises.
+    """
+    started = time.time()
+    box = core.bounding_box()
+    radius = float(np.linalg.norm(np.maximum(np.abs(box.lower), np.abs(box.upper)))) * (1 + 1e-12)
+    if np.isfinite(found.reach):
+        radius = max(radius, found.reach)
+    compact = domain if isinstance(domain, Box | Ball) else None
+    cells, values, error = found.cells(radius), found.values[found.nonempty], found.value_error(radius)
+    question = Question(cells, values, found.affine, error, enclosure, (core,), compact)
+    bounds = question.on_cells()
+    if eps is not None and bounds.max(initial=0.0) > eps:
+        bounds = question.sharpened(bounds, eps, started + max_seconds / 2)
+    most = float(bounds.max(initial=0.0))
+    goal = max(most, eps or 0.0) or error
+    kind, parts, outside, rests_on = "no witness", 0, np.inf, ()
+    if np.isfinite(goal):
+        reach, beyond = _reach(found, target, enclosure, goal)
+        if reach < radius:
+            question = replace(question, core=(core, Ball(np.zeros(target.dim_in), reach)))
+            rests_on = (f"beyond |x| = {reach:.6g}, the target's tail",)
+        else:
+            beyond = 0.0
+        kind, parts, outside = _outside(question, goal, started + max_seconds)
+        outside = max(outside, beyond)
+    lower, argmax = _look(question, bounds)
+    upper = max(most, outside, lower)
+    upper = upper if upper >= 0 else math.inf
+    return Witnessed(lower, upper, argmax, kind, parts, rests_on, time.time() - started)
+
+
+def _reach(found: Pieces, target: Target, enclosure: Enclosure, goal: float) -> tuple[float, float]:
+    """The least R found with |f - L| <= bound <= goal for |x| >= R, and that bound; (inf, 0) where nothing but a claim
+    says so and all else is proved."""
+    if target.tail is None or not (target.lipschitz_source == "proved" or enclosure.conditional):
+        return math.inf, 0.0
+    same_slope, offset = found.outside_error(target.affine)
+    if not same_slope:
+        return math.inf, 0.0
+    if target.lipschitz_source != "proved":
+        check_tail(target)
+
+    def bound(radius: float) -> float:
+        return (float(target.tail(radius)) + offset) * (1 + 1e-12)
+
+    low, high = 0.0, 1.0
+    while not bound(high) <= goal:
+        low, high = high, 2 * high
+        if high > _FARTHEST:
+            return math.inf, 0.0
+    while high - low > 1e-6 * high and high > 1e-6:
+        middle = (low + high) / 2
+        low, high = (low, middle) if bound(middle) <= goal else (middle, high)
+    return high, bound(high)
+
+
+def _outside(question: Question, goal: float, deadline: float) -> tuple[str, int, float]:
+    """Which witness, its size, and its bound of |f - L| on what the cells may leave of the core."""
+    cells, best = question.cells, ("no witness", 0, np.inf)
+    guess = find_lattice(cells.offsets, cells.radii) if cells.matrices is None and len(cells) else None
+    if guess is not None:
+        bound = check_lattice(question, *guess)
+        if bound < best[2]:  # not where it is NaN
+            best = "the cells around all points of a lattice", len(cells), bound
+    if not best[2] <= goal:
+        tree = find_tree(question, goal, deadline)
+        bound = check_tree(question, tree)
+        if bound < best[2]:
+            best = f"a tree of {len(tree):,} boxes", len(tree), bound
+    return best
+
+
+def _look(question: Question, bounds: Array) -> tuple[float, Array | None]:
+    """A lower bound from points of the domain: middles and far points of the worst cells, and points of the core."""
+    cells, core = question.cells, question.core[-1]
+    count, n = len(cells), cells.dim_in
+    budget = int(min(_POINTS, max(32, _LOOKED / max(1, count * n))))
+    points = [core.sample(budget // 4)]
+    if cells.matrices is None and count:
+        worst = np.argsort(-bounds, kind="stable")[: budget // 4]
+        centers, steps = cells.offsets[worst], cells.radii[worst, None] * (1 - 1e-9) - 2 * cells.collars[worst, None]
+        slope = _slopes(question, centers, steps)
+        points += [centers, centers + steps * slope, centers - steps * slope]
+    points = np.concatenate(points)
+    box = Box(*(end + sign for end, sign in zip(question.box, (-1e-300, 1e-300), strict=True)))
+    domain = box if question.domain is None else question.domain
+    points = points[domain.contains(points)]
+    problem = Problem(
+        "witness", cells, question.values, question.affine, question.enclosure, domain, question.error, deadline=0.0
+    )
+    lower, argmax = 0.0, None
+    size = max(1, _PAIRS // max(1, count))
+    for start in range(0, len(points), size):
+        part = points[start : start + size]
+        block = _unknown(part, count, question.values.shape[1])
+        sizes, _, decided = problem.look(block, part)
+        if decided.any():
+            best = int(np.where(decided, sizes, -1.0).argmax())
+            if sizes[best] > lower or argmax is None:
+                lower, argmax = float(sizes[best]), part[best].copy()
+    return lower, argmax
+
+
+def _slopes(question: Question, centers: Array, steps: Array) -> Array:
+    """Unit vectors along which f changes fastest, about."""
+    n, target = centers.shape[1], question.enclosure.target
+    points = centers[:, None] + 1e-3 * steps[:, None] * np.concatenate([np.eye(n), -np.eye(n)])
+    domain = target.domain if target.affine is None else question.domain
+    if domain is not None:
+        points = domain.project(points)
+    values = target(points)
+    changes = values[:, :n] - values[:, n:]
+    strongest = np.abs(changes).sum(axis=1).argmax(axis=1)
+    slope = changes[np.arange(len(centers)), :, strongest]
+    lengths = np.linalg.norm(slope, axis=1, keepdims=True)
+    return np.where(lengths > 0, slope / np.where(lengths > 0, lengths, 1.0), np.eye(n)[0])
+
+
+def _unknown(points: Array, count: int, dim_out: int) -> Block:
+    """Points as boxes about which nothing is known yet."""
+    k = len(points)
+    cells = np.tile(np.arange(count, dtype=np.int32), k)
+    lists = (np.arange(k + 1) * count, cells, np.zeros(k, np.bool_))
+    free = np.full((k, dim_out), np.inf)
+    nothing = np.full(k, np.inf)
+    return Block(points, points, lists, -free, free, nothing, nothing, np.full(k, -1, np.int32), points)
