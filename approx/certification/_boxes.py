@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from approx import _checks
 from approx._compile import compiled
 from approx.affine import AffineMap
+from approx.certification._constrained import constrained
 from approx.certification.cells import Cells, Lists
 from approx.domains import Ball, Box
 
@@ -160,8 +161,9 @@ class Problem:
         """(k, m) bounds of f on boxes that are never NaN; infinite where the oracle knows nothing."""
         return self._usable(self.oracle.range(lower, upper), (len(lower), self.affine.dim_out))
 
-    def narrow(self, block: Block) -> Block:
-        """The same boxes with the bounds of f on them, where so far those of larger boxes stood."""
+    def narrow(self, block: Block, enough: float = np.inf) -> Block:
+        """The same boxes with the bounds of f on them, where so far those of larger boxes stood; where they are not
+        good enough, with bounds on the parts of the boxes where each piece counts."""
         shape = (len(block), self.affine.dim_out)
         if hasattr(self.oracle, "range_and_peaks"):
             *bounds, cuts = self.oracle.range_and_peaks(block.lower, block.upper)
@@ -173,7 +175,39 @@ class Problem:
         low, high = np.maximum(low, block.low), np.minimum(high, block.high)
         proper = low <= high  # not so, perhaps, on boxes beyond the domain
         low, high = np.where(proper, low, -np.inf), np.where(proper, high, np.inf)
-        return self.block(block.lower, block.upper, block.lists, low, high, block.outside, cuts)
+        new = self.block(block.lower, block.upper, block.lists, low, high, block.outside, cuts)
+        new.bounds = np.minimum(new.bounds, block.bounds)
+        if hasattr(self.oracle, "linear"):
+            self._sharpen(new, enough)
+        return new
+
+    def _sharpen(self, block: Block, enough: float) -> None:
+        """Better bounds of boxes that lie across boundaries of cells."""
+        starts, _, closed = block.lists
+        counts = np.diff(starts)
+        rows = np.flatnonzero((block.bounds > enough) & (counts > closed))
+        form = self.oracle.linear(block.lower[rows], block.upper[rows]) if len(rows) else None
+        if form is None:
+            return
+        lists = starts, members, closed = take_lists(block.lists, rows)
+        box = np.repeat(np.arange(len(rows)), np.diff(starts))
+        low, high = block.low[rows], block.high[rows]
+        gap = np.maximum(high[box] - self.values[members], self.values[members] - low[box])
+        plain = np.minimum(self._upward(gap, self.errors[members]), self._caps[members])
+        plain = np.concatenate([plain, np.where(closed, 0.0, block.outside[rows])])
+        limits = np.where(plain > enough, enough, np.inf)
+        sharp = constrained(
+            form, block.lower[rows], block.upper[rows], lists, self.cells, self._inner, self._outer, self.values,
+            self.affine, limits,
+        )  # fmt: skip
+        errors = np.concatenate([self.errors[members], np.full(len(rows), self.errors[-1])])
+        size = np.minimum(plain, (sharp + errors) * self._up)
+        bounds, pieces = size[len(members) :].copy(), np.full(len(rows), -1, np.int32)
+        np.maximum.at(bounds, box, size[: len(members)])
+        worst = np.flatnonzero(size[: len(members)] == bounds[box])
+        pieces[box[worst]] = members[worst]
+        better = bounds < block.bounds[rows]
+        block.bounds[rows[better]], block.pieces[rows[better]] = bounds[better], pieces[better]
 
     def _usable(self, bounds, shape) -> tuple[Array, Array]:
         low, high = (np.ascontiguousarray(bound, dtype=np.float64) for bound in bounds)

@@ -40,8 +40,9 @@ _SHOWN = 64  # cells that are named in a report
 class Oracle(Protocol):
     """Bounds of f: R^n -> R^m on boxes. Where nothing is known they may be infinite or NaN.
 
-    An oracle may also offer residual_range(lower, upper, affine), bounds of f - affine, and range_and_peaks(lower,
-    upper): the same bounds, and a point (k, n) of each box where |f| seems to be largest, to be looked at.
+    An oracle may also offer residual_range(lower, upper, affine), bounds of f - affine; linear(lower, upper), the mean
+    value form of f in parts or None, which bounds f along the boundaries of cells; and range_and_peaks(lower, upper):
+    the bounds, and a point (k, n) of each box where |f| seems to be largest, to be looked at.
     """
 
     def range(self, lower: Array, upper: Array) -> tuple[Array, Array]:
@@ -275,6 +276,7 @@ class _Search:
         lists, blurred, cuts = problem.refine(lower, upper, rows, block.lists, block.outside > self._enough())
         # The new lists with the old bounds of f may suffice.
         bounds, pieces = problem.bounds(rows, lists, block.low, block.high, block.outside)
+        bounds = np.minimum(bounds, block.bounds[rows])
         good = bounds <= self._enough()
 
         def pick(which: NDArray) -> Block:
@@ -288,7 +290,7 @@ class _Search:
         if not len(rest):
             return
         parts, final = pick(rest), (final | blurred)[rest]
-        parts = problem.narrow(parts)
+        parts = problem.narrow(parts, self._enough())
         self.retire(parts, np.flatnonzero(final))
         if not final.all():
             self.push(parts.take(np.flatnonzero(~final)) if final.any() else parts)

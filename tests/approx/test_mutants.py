@@ -206,6 +206,53 @@ def ellipses(c):
         assert bracket.lower <= 5.0 <= bracket.upper
 
 
+def rims(c):
+    """Bounds of |f - y| on the parts of boxes where a piece counts hold at points of these parts."""
+    rng = np.random.default_rng(0)
+    boxes, count = 400, 3
+    for case in range(8):
+        m, slanted = 1 + case // 4, case % 2 == 1
+        kinds = [
+            lambda x: np.stack([np.exp(-np.sum(x**2, axis=1)), 0.3 * x[:, 0] * x[:, 1]], axis=1),
+            lambda x: np.stack([0.7 * x[:, 0] - 0.4 * x[:, 1], 0.3 * x[:, 0] * x[:, 1]], axis=1),
+        ]
+        function = kinds[case // 2 % 2]
+        target = targets.from_numpy(lambda x, f=function, m=m: f(x)[:, :m], 2, m, domain=Box.cube(2, 3.0))
+        centers, radii = rng.uniform(-0.5, 0.5, size=(count, 2)), rng.uniform(0.6, 1.2, size=count)
+        if case % 4 < 2:  # level sets of the first component
+            centers[:], radii = 0.0, np.array([0.5, 0.8, 1.1])
+        shapes = np.tile(np.eye(2), (count, 1, 1)) + slanted * 0.3 * rng.normal(size=(count, 2, 2))
+        collar = 0.05 * (case > 5)
+        cells = c.Cells(np.einsum("ipj,ij->ip", shapes, centers), radii, shapes if slanted else None, collars=collar)
+        values = target(centers) + rng.normal(size=(count, m))
+        affine = AffineMap(rng.normal(size=(m, 2)), np.zeros(m))
+        angles, half = rng.uniform(0, 2 * np.pi, boxes), 10.0 ** rng.uniform(-3, -0.5, size=(boxes, 1))
+        on = np.arange(boxes) % count
+        rim = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii[on, None]
+        middle = (
+            centers[on] + np.linalg.solve(shapes[on], rim[:, :, None])[:, :, 0] + half * rng.uniform(-1, 1, (boxes, 2))
+        )
+        lower, upper = middle - half, middle + half * rng.uniform(0.2, 1, (boxes, 2))
+        form = c.enclosure_of(target).linear(lower, upper)
+        members = np.tile(np.arange(count, dtype=np.int32), boxes)
+        lists = (np.arange(boxes + 1) * count, members, np.zeros(boxes, np.bool_))
+        inner, outer = cells.thresholds(np.full(2, -4.0), np.full(2, 4.0))
+        x = lower + rng.random((300, boxes, 2)) * (upper - lower)
+        length = np.linalg.norm(np.einsum("ipj,sbij->sbip", shapes, x[:, :, None] - centers), axis=3)
+        within, without = length < radii + collar, length >= radii - collar
+        f = target(x)
+        for piece in range(count + 1):
+            limits = np.full(boxes * (count + 1), np.inf)
+            slots = np.arange(boxes) * count + piece if piece < count else boxes * count + np.arange(boxes)
+            limits[slots] = 0.0
+            arguments = (form, lower, upper, lists, cells, inner, outer, values, affine, limits)
+            bounds = c._constrained.constrained(*arguments)[slots]
+            y = values[piece] if piece < count else affine(x)
+            counts = without[:, :, :piece].all(axis=2) & (piece == count or within[:, :, min(piece, count - 1)])
+            gaps = np.where(counts, np.linalg.norm(y - f, axis=2), 0.0)
+            assert (gaps <= bounds).all()
+
+
 def corners(c):
     """An affine f whose Lipschitz constant is exact: the bound is attained at the corners of every box."""
 
@@ -425,6 +472,17 @@ MUTANTS = [
      "                elif entry < 0.0:\n                    low += entry * lower[k, a]\n", ellipses),
     ("cells", "extents = np.linalg.norm(inverse, axis=2) * radii[:, None]",
      "extents = np.abs(np.einsum('kii->ki', inverse)) * radii[:, None]", ellipses),
+    ("_constrained", "limit = outer[cell] if inside else inner[cell]", "limit = inner[cell]", rims),
+    ("_constrained", "turn = -t if inside else t", "turn = -t", rims),
+    ("_constrained", "        total += t * bend\n", "        total += 0.0\n", rims),
+    ("_constrained", "for back in range(count if last else e + 1):",
+     "for back in range(count):", rims),
+    ("_constrained", "if not (0.0 < t < 1e100):", "if t != t:", rims),
+    ("_constrained", "total += radius[k, a] * max(abs(low), abs(high))",
+     "total += radius[k, a] * min(abs(low), abs(high))", rims),
+    ("_constrained", "start = at[1, k, j] - y if turn == 0 else y - at[0, k, j]", "start = at[1, k, j] - y", rims),
+    ("_constrained", "gradient[p] = 2.0 * w\n", "gradient[p] = w\n", rims),
+    ("_constrained", "square += largest * largest", "square = largest * largest", rims),
     ("_boxes", "        proper = low <= high\n        return",
      "        proper = ~(low > high)\n        return", nothing_known),
     ("_boxes", "return (norm(gap) * self._up + error) * self._up",
