@@ -1,4 +1,4 @@
-"""Forms over balls: exact values in ball arithmetic, exact rationals for polynomials, ranges that are known, rounding."""
+"""Forms over balls: exact values in ball arithmetic, exact rationals for polynomials, known ranges, rounding."""
 
 import functools
 import inspect
