@@ -299,7 +299,7 @@ def _report(
         argmax=argmax,
         network_value=network.evaluate(argmax),
         target_value=target(argmax),
-        samples=0 if bracket is None else bracket.boxes,
+        samples=(bracket.boxes if bracket else 0) + (seen.points if seen else 0),
         eps=eps,
         unit=target.unit,
         seconds=seconds,

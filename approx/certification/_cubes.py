@@ -21,7 +21,8 @@ __all__ = ["Tree", "check_tree", "find_tree"]
 Array = NDArray[np.float64]
 _CHUNK = 1 << 14
 _MOST = 1 << 22  # leaves
-_FEW = 64  # cells that are all tried
+_FEW = 64  # balls that are all tried,
+_TRIED = 256  # and ellipsoids
 _NEAREST = 4
 _TOUCH = 1e-8  # of a cube's side
 
@@ -135,11 +136,11 @@ class _Proposer:
         balls = cells.matrices is None
         self.grid = find_grid(cells.offsets, cells.radii) if balls and self.count > _FEW else None
         self.tree = None
+        if self.grid is not None and not self._place(self.grid, lower, upper):
+            self.grid = None
         if self.grid is None:
             self.corner = np.nextafter(lower, -np.inf)
             self.side = float((upper - self.corner).max()) * (1 + 2.0**-40) or 1.0
-        else:
-            self._place(self.grid, lower, upper)
         if balls and self.count > _FEW and self.grid is None:
             # In one more dimension the nearest point is the ball that x is deepest in: |x - c|^2 + (R^2 - r^2) least.
             radii = np.minimum(cells.radii, 1e150)
@@ -147,14 +148,16 @@ class _Proposer:
             self.tree = cKDTree(np.column_stack([cells.offsets, lift]))
         self.n = n
 
-    def _place(self, grid: Grid, lower: Array, upper: Array) -> None:
-        """A cube of 2^self.coarse grid cubes a side around the core, and the cells' places in it."""
+    def _place(self, grid: Grid, lower: Array, upper: Array) -> bool:
+        """A cube of 2^self.coarse grid cubes a side around the core, and the cells' places in it, if there is room."""
         first = np.floor((lower - grid.origin) / grid.side)
         first -= grid.origin + first * grid.side > lower
         self.corner = grid.origin + first * grid.side
         self.coarse = 0
         while not (self.corner + np.ldexp(grid.side, self.coarse) >= upper).all():
             self.coarse += 1
+            if self.coarse + grid.levels.max() > HALVINGS - 2:
+                return False
         self.side = float(np.ldexp(grid.side, self.coarse))
         places = grid.positions - (first.astype(np.int64) * (np.int64(1) << grid.levels[:, None]))
         self.levels = {}
@@ -165,6 +168,7 @@ class _Proposer:
             self.levels[int(level) + self.coarse] = (members, places[members], marks[order], order)
         # What the core, up to rounding, has in common with cubes that only touch it also lies in those within.
         self.ends = (lower - self.corner) / self.side, (upper - self.corner) / self.side
+        return True
 
     def candidates(self, positions: NDArray, lower: Array, upper: Array, depth: int) -> NDArray | None:
         """(k, c) cells for boxes (k, n), -1 for none."""
@@ -180,7 +184,8 @@ class _Proposer:
             at = matches(np.clip(positions >> (HALVINGS - level), first, last), places, marks, order)
             return np.where(at >= 0, members[at], -1)[:, None]
         if self.tree is None:
-            return np.broadcast_to(np.arange(min(self.count, 1 << 12)), (len(positions), min(self.count, 1 << 12)))
+            few = min(self.count, _TRIED)
+            return np.broadcast_to(np.arange(few), (len(positions), few))
         middle = np.column_stack([lower / 2 + upper / 2, np.zeros(len(lower))])
         return self.tree.query(middle, k=min(_NEAREST, self.count))[1].reshape(len(middle), -1)
 

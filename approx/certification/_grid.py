@@ -31,9 +31,9 @@ class Grid:
 def find_grid(centers: Array, radii: Array) -> Grid | None:
     """The cubes whose circumscribed balls these may be: a guess that nothing rests on. None if there are none."""
     n = centers.shape[1]
-    if not len(radii):
+    if not len(radii) or not (np.isfinite(radii) & (radii > 0)).all():
         return None
-    octaves = np.log2(radii.max() / radii)
+    octaves = np.log2(radii.max()) - np.log2(radii)
     levels = np.rint(octaves).astype(np.int64)
     if np.abs(octaves - levels).max() > _NEAR or levels.max() > _LEVELS:
         return None

@@ -68,6 +68,7 @@ def check_lattice(question: Question, rho: float, origin: Array) -> float:
 
     def off(spots: NDArray[np.int64], points: Array) -> Array:
         """How far `points` may be from the points number `spots` of the exact lattice."""
+        spots = spots.astype(np.float64)
         size = np.linalg.norm(spots, axis=1) * (1 + 2.0**-40)
         noise = (2 * n + 8) * _ULP * (size * stretch + offset + np.linalg.norm(points, axis=1))
         return (np.linalg.norm(spots @ basis + origin - points, axis=1) + noise + size * skew) * (1 + 2.0**-40)

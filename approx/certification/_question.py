@@ -80,7 +80,7 @@ class Question:
         if cells.matrices is None:
             with np.errstate(over="ignore"):
                 radii = np.maximum((cells.radii + cells.collars) * (1 + 2 * _ULP), 0.0)
-            alive = cells.radii > 0
+            alive = cells.radii + cells.collars > 0
             if domain is not None:
                 margin = (np.abs(cells.offsets).max(axis=1, initial=0.0) + radii) * (n + 16) * _ULP
                 alive &= domain.distance(cells.offsets) <= radii + margin
@@ -154,7 +154,8 @@ class Question:
         return self._size(high, -low)
 
     def outside_at(self, points: Array) -> Array:
-        """(k,) |f - affine| at points (k, n), about."""
+        """(k,) |f - affine| at points (k, n) or near them, about."""
+        points = self.core[0].project(points)  # f may be undefined elsewhere
         return norm(np.abs(self.enclosure.target(points) - self.affine(points)))
 
     def _size(self, above: Array, below: Array) -> Array:

@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 Bounds = Callable[[Array, Array, "AffineMap | None"], Interval]
 
 CHUNK = 1 << 14  # boxes at a time: their temporaries stay in the cache
-BALLS = 1 << 14  # numbers: balls times dimensions at a time
+BALLS = 1 << 16  # numbers: balls times dimensions at a time
 UNITS = 16  # an enclosure given with a target is widened by so many units in the last place
 EVALUATION_ERROR = 1e-12  # of float64 evaluation of f, relative to max(1, |f|); assumed, not proved
 ROUNDING = 1 + 2.0**-40  # more than the rounding of a norm or of a Lipschitz bound

@@ -2,9 +2,9 @@
 
 Whatever cell captures a point x, |F(x) - f(x)| is at most the bound of |y_i - f| on all of that cell. If none does,
 F(x) = L(x). So the bound of all cells, and the bound of |f - L| on a set that holds every point that no cell is sure to
-capture, are all that is needed. There are two kinds of witness for such a set: a tree of boxes, each inside one cell or
-not (`_cubes`), and a lattice whose points are the centres of equal balls (`_lattices`). Both are found from the cells
-alone and checked in time proportional to their size; a bad guess only makes the bound larger.
+capture, are all that is needed. The witnesses for such a set are one cell that holds it, a tree of boxes, each inside
+one cell or not (`_cubes`), and a lattice whose points are the centres of equal balls (`_lattices`). They are found from
+the cells alone and checked in time proportional to their size; a bad guess only makes the bound larger.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Witnessed:
     """lower <= sup |F - f| <= upper.
 
     argmax : (n,) the point that shows the lower bound; None if no point could be decided
-    kind, parts : which witness it was, and its size
+    kind : which witness it was
+    points : how many were looked at for the lower bound
     rests_on : what it relies on besides the enclosure and the cells
     """
 
@@ -47,7 +48,7 @@ class Witnessed:
     upper: float
     argmax: Array | None
     kind: str
-    parts: int
+    points: int
     rests_on: tuple[str, ...]
     seconds: float
 
@@ -80,25 +81,25 @@ def witnessed(
         bounds = question.sharpened(bounds, eps, started + max_seconds / 2)
     most = float(bounds.max(initial=0.0))
     goal = max(most, eps or 0.0) or error
-    kind, parts, outside, rests_on = "no witness", 0, np.inf, ()
+    kind, outside, rests_on = "no witness", np.inf, ()
     if np.isfinite(goal):
-        reach, beyond = _reach(found, target, enclosure, goal)
+        reach, beyond = _reach(found, target, enclosure, goal, error)
         if reach < radius:
             question = replace(question, core=(core, Ball(np.zeros(target.dim_in), reach)))
             rests_on = (f"beyond |x| = {reach:.6g}, the target's tail",)
         else:
             beyond = 0.0
-        kind, parts, outside = _outside(question, goal, started + max_seconds)
+        kind, outside = _outside(question, goal, started + max_seconds)
         outside = max(outside, beyond)
-    lower, argmax = _look(question, bounds)
+    lower, argmax, points = _look(question, bounds)
     upper = max(most, outside, lower)
     upper = upper if upper >= 0 else math.inf
-    return Witnessed(lower, upper, argmax, kind, parts, rests_on, time.time() - started)
+    return Witnessed(lower, upper, argmax, kind, points, rests_on, time.time() - started)
 
 
-def _reach(found: Pieces, target: Target, enclosure: Enclosure, goal: float) -> tuple[float, float]:
-    """The least R found with |f - L| <= bound <= goal for |x| >= R, and that bound; (inf, 0) where nothing but a claim
-    says so and all else is proved."""
+def _reach(found: Pieces, target: Target, enclosure: Enclosure, goal: float, error: float) -> tuple[float, float]:
+    """The least R found with |f - L| + error <= bound <= goal for |x| >= R, and that bound; (inf, 0) where nothing but
+    a claim says so and all else is proved."""
     if target.tail is None or not (target.lipschitz_source == "proved" or enclosure.conditional):
         return math.inf, 0.0
     same_slope, offset = found.outside_error(target.affine)
@@ -108,7 +109,7 @@ def _reach(found: Pieces, target: Target, enclosure: Enclosure, goal: float) -> 
         check_tail(target)
 
     def bound(radius: float) -> float:
-        return (float(target.tail(radius)) + offset) * (1 + 1e-12)
+        return (float(target.tail(radius)) + offset + error) * (1 + 1e-12)
 
     low, high = 0.0, 1.0
     while not bound(high) <= goal:
@@ -121,36 +122,49 @@ def _reach(found: Pieces, target: Target, enclosure: Enclosure, goal: float) -> 
     return high, bound(high)
 
 
-def _outside(question: Question, goal: float, deadline: float) -> tuple[str, int, float]:
-    """Which witness, its size, and its bound of |f - L| on what the cells may leave of the core."""
-    cells, best = question.cells, ("no witness", 0, np.inf)
+def _outside(question: Question, goal: float, deadline: float) -> tuple[str, float]:
+    """Which witness, and its bound of |f - L| on what the cells may leave of the core."""
+    if _one_holds(question):
+        return "one cell", 0.0
+    cells, best = question.cells, ("no witness", np.inf)
     guess = find_lattice(cells.offsets, cells.radii) if cells.matrices is None and len(cells) else None
     if guess is not None:
         bound = check_lattice(question, *guess)
-        if bound < best[2]:  # not where it is NaN
-            best = "the cells around all points of a lattice", len(cells), bound
-    if not best[2] <= goal:
+        if bound < best[1]:  # not where it is NaN
+            best = "the cells around all points of a lattice", bound
+    if not best[1] <= goal:
         tree = find_tree(question, goal, deadline)
         bound = check_tree(question, tree)
-        if bound < best[2]:
-            best = f"a tree of {len(tree):,} boxes", len(tree), bound
+        if bound < best[1]:
+            best = f"a tree of {len(tree):,} boxes", bound
     return best
 
 
-def _look(question: Question, bounds: Array) -> tuple[float, Array | None]:
-    """A lower bound from points of the domain: middles and far points of the worst cells, and points of the core."""
-    cells, core = question.cells, question.core[-1]
+def _one_holds(question: Question) -> bool:
+    """Whether some cell, a ball, surely holds the core, as a part of another ball."""
+    cells, n = question.cells, question.cells.dim_in
+    for part in question.core:
+        if isinstance(part, Ball) and cells.matrices is None and len(cells):
+            gaps = np.linalg.norm(cells.offsets - part.center, axis=1)
+            if ((gaps + part.radius) * (1 + (n + 8) * 2.0**-52) < cells.radii - cells.collars).any():
+                return True
+    return False
+
+
+def _look(question: Question, bounds: Array) -> tuple[float, Array | None, int]:
+    """A lower bound, where it was met, and from how many points of the domain: of the core, and the middles and
+    far points of the worst cells."""
+    cells = question.cells
     count, n = len(cells), cells.dim_in
     budget = int(min(_POINTS, max(32, _LOOKED / max(1, count * n))))
-    points = [core.sample(budget // 4)]
+    points = [part.sample(budget // 4 // len(question.core)) for part in question.core]
     if cells.matrices is None and count:
         worst = np.argsort(-bounds, kind="stable")[: budget // 4]
         centers, steps = cells.offsets[worst], cells.radii[worst, None] * (1 - 1e-9) - 2 * cells.collars[worst, None]
         slope = _slopes(question, centers, steps)
         points += [centers, centers + steps * slope, centers - steps * slope]
     points = np.concatenate(points)
-    box = Box(*(end + sign for end, sign in zip(question.box, (-1e-300, 1e-300), strict=True)))
-    domain = box if question.domain is None else question.domain
+    domain = Box(*question.box) if question.domain is None else question.domain
     points = points[domain.contains(points)]
     problem = Problem(
         "witness", cells, question.values, question.affine, question.enclosure, domain, question.error, deadline=0.0
@@ -165,7 +179,7 @@ def _look(question: Question, bounds: Array) -> tuple[float, Array | None]:
             best = int(np.where(decided, sizes, -1.0).argmax())
             if sizes[best] > lower or argmax is None:
                 lower, argmax = float(sizes[best]), part[best].copy()
-    return lower, argmax
+    return lower, argmax, len(points)
 
 
 def _slopes(question: Question, centers: Array, steps: Array) -> Array:
