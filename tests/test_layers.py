@@ -17,7 +17,7 @@ LEVELS = {
         {"_engine", "_lookup", "blocks"},
         {"networks", "covers"},
         {"targets"},
-        {"storage", "evaluation"},
+        {"storage", "evaluation", "compression"},
         {"certification"},
         {"plotting"},
         {"__init__"},

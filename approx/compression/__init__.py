@@ -1,0 +1,14 @@
+"""Compression of radial networks by their orthogonal symmetry.
+
+factors     orthogonal matrices kept as Householder reflectors
+symmetry    the change of hidden coordinates and what it leaves invariant
+result      the report: reduced network, factors, residual, deviation, bound
+reduce      Algorithm 1 and its rank-revealing and lossy forms
+"""
+
+from approx.compression.factors import Orthogonal, random_orthogonal
+from approx.compression.reduce import compress
+from approx.compression.result import Compression
+from approx.compression.symmetry import change_basis
+
+__all__ = ["Compression", "Orthogonal", "change_basis", "compress", "random_orthogonal"]
