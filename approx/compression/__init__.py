@@ -9,6 +9,14 @@ reduce      Algorithm 1 and its rank-revealing and lossy forms
 from approx.compression.factors import Orthogonal, random_orthogonal
 from approx.compression.reduce import compress
 from approx.compression.result import Compression
-from approx.compression.symmetry import change_basis
+from approx.compression.symmetry import balance, change_basis, momentum_map
 
-__all__ = ["Compression", "Orthogonal", "change_basis", "compress", "random_orthogonal"]
+__all__ = [
+    "Compression",
+    "Orthogonal",
+    "balance",
+    "change_basis",
+    "compress",
+    "momentum_map",
+    "random_orthogonal",
+]

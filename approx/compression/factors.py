@@ -6,7 +6,8 @@ n^2, and applying it to a vector costs 4 n k operations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import bisect
+from collections.abc import Callable, Sequence
 
 import torch
 from numpy.typing import ArrayLike
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from approx import _checks
 
-__all__ = ["Orthogonal", "random_orthogonal"]
+__all__ = ["Factors", "Orthogonal", "random_orthogonal"]
 
 
 class Orthogonal:
@@ -24,9 +25,9 @@ class Orthogonal:
     core : (c, c) orthogonal, c <= n, or None for the identity
     Without reflectors and core it is the identity.
 
-    >>> turn = Orthogonal.from_matrix([[0.0, -1.0], [1.0, 0.0]])
-    >>> turn.apply(torch.tensor([2.0, 0.0]).double()).round(decimals=12)
-    tensor([0., 2.], dtype=torch.float64)
+    >>> turn = Orthogonal.from_matrix(torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
+    >>> turn.apply(torch.tensor([2.0, 0.0]))
+    tensor([0., 2.])
     """
 
     __slots__ = ("core", "reflectors", "size", "tau")
@@ -39,7 +40,8 @@ class Orthogonal:
 
     @classmethod
     def from_matrix(cls, matrix: ArrayLike | Tensor) -> Orthogonal:
-        """The factor of an (n, n) matrix. Raises ValueError unless its columns are orthonormal, up to rounding."""
+        """The factor of an (n, n) tensor or array, of its dtype. Raises ValueError unless it is orthogonal to within
+        100 n eps."""
         value = torch.as_tensor(matrix)
         if not value.is_floating_point() or value.ndim != 2 or value.shape[0] != value.shape[1] or not len(value):
             received = f"matrix of shape {tuple(value.shape)} and {value.dtype}"
@@ -84,6 +86,14 @@ class Orthogonal:
         thin = torch.linalg.householder_product(self.reflectors, self.tau)
         return thin[:, :count] if self.core is None else thin[:, : len(self.core)] @ self.core[:, :count]
 
+    def turned(self, turn: Tensor) -> Orthogonal:
+        """Q diag(turn, I) for an orthogonal (r, r) tensor; r at most the size of the core, if there is one."""
+        core = turn
+        if self.core is not None:
+            core = self.core.clone()
+            core[:, : len(turn)] = self.core[:, : len(turn)] @ turn
+        return Orthogonal(self.size, self.reflectors, self.tau, core)
+
     def _act(self, name: str, v: Tensor, *, transpose: bool) -> Tensor:
         call = f"Orthogonal.{name}"
         held = self.core if self.reflectors is None else self.reflectors
@@ -117,6 +127,33 @@ class Orthogonal:
         parts = [] if self.reflectors is None else [f"{len(self.tau)} reflectors"]
         parts += [] if self.core is None else [f"a rotation of {len(self.core)} coordinates"]
         return f"Orthogonal({self.size} x {self.size}, {' and '.join(parts)})"
+
+
+class Factors(Sequence[Orthogonal]):
+    """A sequence of factors that are made when asked for, so that a million layers need not be a million objects."""
+
+    def __init__(self):
+        self._ends: list[int] = []
+        self._makers: list[Callable[[int], Orthogonal]] = []
+
+    def extend(self, count: int, make: Callable[[int], Orthogonal]) -> None:
+        """Append make(0), ..., make(count - 1)."""
+        if count:
+            self._ends.append(len(self) + count)
+            self._makers.append(make)
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        position = range(len(self))[index]
+        piece = bisect.bisect_right(self._ends, position)
+        return self._makers[piece](position - (self._ends[piece - 1] if piece else 0))
+
+    def __repr__(self) -> str:
+        return f"Factors({len(self):,} orthogonal matrices)"
 
 
 def random_orthogonal(
