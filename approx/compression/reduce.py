@@ -149,7 +149,7 @@ class _Walk:
             if self.method == "qr":
                 if rows > columns:
                     factor = Orthogonal(rows, *torch.geqrf(torch.cat([bias[:, None], moved], dim=1)))
-                    upper = factor.reflectors[:columns].triu()
+                    upper = _upper(factor.reflectors)
                     reduced = (upper[:, 1:], upper[:, 0])
                 count = min(rows, columns)
             else:
@@ -167,11 +167,12 @@ class _Walk:
 
     def _revealing(self, index: int, weight: Tensor, moved: Tensor, bias: Tensor) -> tuple[Orthogonal, int]:
         """The factor whose leading columns span the range of [bias, moved], and how many of them to keep."""
-        scale = 1.0 if self.budget is None else self.budget.size
-        map_ = torch.cat([bias[:, None], scale * moved], dim=1)
+        size = 1.0 if self.budget is None else self.budget.size  # of y, which the bound weighs with 1
+        largest = max(1.0, size)
+        map_ = torch.cat([bias[:, None] / largest, size / largest * moved], dim=1)
         rows, columns = map_.shape
         reflected = torch.geqrf(map_) if rows > columns else None
-        small = map_ if reflected is None else reflected[0][:columns].triu()
+        small = map_ if reflected is None else _upper(reflected[0])
         turn, singular, _ = torch.linalg.svd(small, full_matrices=False)
         if self.budget is None:
             rounding = max(weight.shape) * torch.finfo(weight.dtype).eps * _size(weight, bias)
@@ -179,7 +180,7 @@ class _Walk:
         else:
             rounding = self._rounding(weight, moved, bias)
             unchanged = rows <= columns and self.basis is None and self.method == "rank"
-            count = self.budget.rank(index, singular, rounding, 0.0 if unchanged else rounding)
+            count = self.budget.rank(index, largest * singular.double(), rounding, 0.0 if unchanged else rounding)
         if count == rows:
             return Orthogonal(rows), rows
         if reflected is None:
@@ -267,6 +268,12 @@ def _own(activation: RadialActivation | None, copies: dict[int, RadialActivation
     if id(activation) not in copies:
         copies[id(activation)] = copy.deepcopy(activation)
     return copies[id(activation)]
+
+
+def _upper(reflectors: Tensor) -> Tensor:
+    """The triangle R (k, k) that torch.geqrf leaves above its reflectors (n, k); triu starts threads at any size."""
+    index = torch.arange(reflectors.shape[1], device=reflectors.device)
+    return reflectors[: len(index)].masked_fill(index[:, None] > index, 0)
 
 
 def _size(weight: Tensor, bias: Tensor) -> float:

@@ -122,16 +122,16 @@ class Compression:
         rows = [
             ("", "before", "after"),
             ("widths", _widths(self.widths), _widths(self.reduced_widths)),
-            ("parameters", f"{before:,}", f"{after:,} ({after / before:.3g} of them)"),
+            ("parameters", f"{before:,}", f"{after:,} ({100 * after / before:.3g}%)"),
         ]
         size = max(len(row[1]) for row in rows)
         lines = [f"Compression of R^{self.full.dim_in} -> R^{self.full.dim_out}, {name[self.method]}"]
         lines += [f"  {label:<11} {left:<{size}}  {right}" for label, left, right in rows]
         claim = "lossless" if self.bound is None else f"|F - F_red| <= {self.bound:.3g} for |x| <= {self.radius:g}"
         if self.deviation is not None:
-            level = f" = {self.deviation / (self.scale * torch.finfo(self.full.dtype).eps):.2g} x eps x scale"
-            claim += f"; {self.deviation:.3g} measured at {self.samples:,} points of |x| <= {self.radius:g}"
-            claim += level if self.bound is None and self.scale > 0 else ""
+            claim += f"; {self.deviation:.3g} at the worst of {self.samples:,} points of |x| <= {self.radius:g}"
+            if self.bound is None and self.scale > 0:
+                claim += f" ({self.deviation / self.scale / torch.finfo(self.full.dtype).eps:.2g} eps x scale)"
         return "\n".join([*lines, f"  {'error':<11} {claim}"])
 
 
