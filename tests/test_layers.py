@@ -23,7 +23,7 @@ LEVELS = {
         {"__init__"},
     ],
     "constructions": [
-        {"_gadgets", "_moves", "_help", "covers"},
+        {"_gadgets", "_moves", "_help", "_compress", "covers"},
         {"_construction"},
         {"widening", "constant_width", "narrow", "minimal"},
         {"__init__"},
