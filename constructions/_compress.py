@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ def compress_file(args: argparse.Namespace, files: dict[str, Path]) -> Any:
         "tol": args.tol,
         "bound": result.bound,
         "radius": args.radius,
-        "deviation": result.deviation,
-        "scale": result.scale,
+        "deviation": _finite(result.deviation),
+        "scale": _finite(result.scale),
         "samples": result.samples,
     }
     before, after = result.parameters
@@ -46,3 +47,8 @@ def compress_file(args: argparse.Namespace, files: dict[str, Path]) -> Any:
         print()
         print(result.table())
     return result
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity, which a network that overflows at the samples gives."""
+    return value if value is not None and math.isfinite(value) else None

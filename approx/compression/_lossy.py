@@ -82,7 +82,7 @@ class Budget:
         before = (float(bias.double().norm()) + norm * self.size) * _SLACK
         self.size = before * self.lipschitz[layer]
         if activation is not None and activation.name in activation_names():  # these profiles never decrease
-            height = activation.profile(torch.tensor([before], dtype=torch.float64))
+            height = activation.profile(torch.tensor([before], dtype=torch.float64, device=weight.device))
             self.size = min(self.size, float(height) * _SLACK)
         if not math.isfinite(self.size):
             self.spent = math.inf

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import approx
 import constructions
 from approx import activations
+from approx.compression import random_orthogonal
 from approx.compression.reduce import _LONG
 from approx.networks import Dense, Growing, RadialNetwork, Stack
 
@@ -311,3 +312,39 @@ def test_constructed_networks(builder, method):
     assert result.deviation <= 1e-9
     x = np.random.default_rng(0).uniform(-1, 1, (200, 2))
     assert np.abs(result.rotated.evaluate(x) - built.network.evaluate(x)).max() <= 1e-9
+
+
+@pytest.mark.parametrize("layers", [_LONG - 4, _LONG + 4])
+def test_a_stack_that_loses_rank_on_the_way(layers):
+    rng = np.random.default_rng(2)
+    weights, biases = rng.normal(size=(layers, 4, 4)) / 2, rng.normal(size=(layers, 4))
+    weights[layers // 2, :, 1:], biases[layers // 2] = weights[layers // 2, :, :1], 0.0
+    kind = activations.RationalSquash()
+    blocks = [Stack(torch.tensor(weights), torch.tensor(biases), kind)]
+    net = RadialNetwork([*blocks, Dense(torch.ones(2, 4).double(), torch.ones(2).double())])
+    result = approx.compress(net, method="rank")
+    lost = layers // 2 + 1
+    assert result.reduced_widths == (*[4] * lost, 1, 2, 3, *[4] * (layers - lost - 2), 2)
+    x = torch.randn(9, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for layer in (1, lost - 1, lost, lost + 1, lost + 2, layers):
+        y, factor = result.network.partial(x, layer), result.factors[layer - 1]
+        padded = torch.nn.functional.pad(y, (0, 4 - y.shape[1]))
+        torch.testing.assert_close(factor.apply(padded), net.partial(x, layer), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("layers", [_LONG - 4, _LONG + 4])
+@pytest.mark.parametrize(("size", "kept"), [(1e-11, 4), (1e-17, 3)])
+def test_only_rounding_counts_as_lost_rank(layers, size, kept):
+    turn = random_orthogonal((4,), seed=0)[0].matrix()
+    weights = (turn @ torch.diag(torch.tensor([1.0, 1.0, 1.0, size]).double()) @ turn.T).repeat(layers, 1, 1)
+    biases = torch.zeros(layers, 4).double()
+    blocks = [Stack(weights, biases, activations.RadialIdentity()), Dense(weights[0], biases[0])]
+    assert set(approx.compress(RadialNetwork(blocks), method="rank").reduced_widths[1:-1]) == {kept}
+
+
+def test_the_scale_is_the_size_that_numbers_reach():
+    net = network((3, 9, 17, 4, 2), seed=3, kind=activations.RadialSwish())
+    result = approx.compress(net, radius=5.0)
+    x = torch.tensor(approx.Ball([0.0] * 3, 5.0).sample(256, 0))
+    exact = float(rounding_scale(net, x).max())
+    assert 0.5 * exact <= result.scale <= 1.01 * exact  # norms come from a few steps of the power method
