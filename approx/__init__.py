@@ -9,14 +9,16 @@ Modules, lowest first; nothing imports upward, and `approx` never imports `const
     covers                   ordered cells with values        (_lookup: the first cell that holds a point)
     targets                  functions to approximate: gallery, formulas, data
     evaluation               the measured sup-norm error
+    compression              smaller networks with the same function
     storage                  files
     certification            proved bounds of the sup-norm error, from the stored weights
     plotting                 figures; import it by name, it alone needs matplotlib
 """
 
-from approx import activations, certification, covers, domains, evaluation, networks, storage, targets
+from approx import activations, certification, compression, covers, domains, evaluation, networks, storage, targets
 from approx.affine import AffineMap
 from approx.certification import certify
+from approx.compression import Compression, compress
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import SupError, sup_error
@@ -30,6 +32,7 @@ __all__ = [
     "AffineMap",
     "Ball",
     "Box",
+    "Compression",
     "Cover",
     "RadialNetwork",
     "SupError",
@@ -38,6 +41,8 @@ __all__ = [
     "activations",
     "certification",
     "certify",
+    "compress",
+    "compression",
     "covers",
     "domains",
     "evaluation",

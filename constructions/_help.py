@@ -1,6 +1,6 @@
 """What `radial --help` and its commands print below their options."""
 
-__all__ = ["BUILD", "CERTIFY", "EVALUATE", "GALLERY", "MAIN"]
+__all__ = ["BUILD", "CERTIFY", "COMPRESS", "EVALUATE", "GALLERY", "MAIN"]
 
 _TARGET = """\
 TARGET is a name from `radial gallery`, a formula after expr: in x1, x2, ... (or x, y, z), or a data file:
@@ -20,6 +20,7 @@ examples:
   radial build franke --eps 0.2 --out franke.safetensors --plot franke.png
   radial evaluate franke.safetensors franke --samples 100000
   radial certify franke.safetensors franke
+  radial compress trained.safetensors --out small.safetensors
 
 Exit status: 0 success, 1 the error exceeds eps (certify: or is not proved to stay within it), 2 wrong input or
 refused, 130 interrupted.
@@ -74,4 +75,21 @@ examples:
   radial certify franke.safetensors franke
   radial certify franke.safetensors franke --tol 1e-5 --recheck --out proved.safetensors
   radial certify gaussian.safetensors gaussian --domain space --tol 1e-4 --json
+"""
+COMPRESS = """\
+FILE holds any radial network, written by approx.storage.save or `radial build --out`. The smaller network has the same
+activations, depth, input and output.
+  --method qr        each hidden width at most one more than the width before it, the same function
+  --method rank      the smallest widths a change of basis allows, the same function
+  --method diagonal  those widths, with every second matrix between hidden layers diagonal
+With --tol some of the function is given up: |F(x) - F_small(x)| <= TOL for all |x| <= R is proved, or the command
+refuses. Step-ReLU and other activations that jump allow only the lossless forms.
+
+--json prints file, method, tol, bound (null: lossless up to rounding), radius, deviation (the largest difference found
+at the samples), scale, samples, parameters_before, parameters, files, hidden_widths_before and hidden_widths.
+
+examples:
+  radial compress trained.safetensors --out small.safetensors
+  radial compress trained.safetensors --out small.safetensors --tol 1e-3 --radius 5 --plot small.png
+  radial compress franke.safetensors --out franke-small.safetensors --method rank --json
 """

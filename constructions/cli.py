@@ -1,4 +1,5 @@
-"""The command line: ``radial gallery``, ``radial build``, ``radial evaluate``, ``radial certify``.
+"""The command line: ``radial gallery``, ``radial build``, ``radial evaluate``, ``radial certify``,
+``radial compress``.
 
 Exit status: 0 success, 1 the error exceeds eps or is not proved to stay within it, 2 wrong input or a refused build
 (one line on stderr), 130 interrupted. With --json the result is one JSON object on stdout and nothing else goes there.
@@ -108,13 +109,19 @@ def _parser() -> argparse.ArgumentParser:
     certify.add_argument("--recheck", action="store_true", help="confirm the result in Arb's ball arithmetic")
     certify.add_argument("--out", metavar="FILE", help="save the network here with this certificate in its header")
     certify.add_argument("--quiet", action="store_true", help="no progress and no report")
+    compress = command("compress", _compress, "Make a saved network smaller.", _help.COMPRESS)
+    compress.add_argument("file", metavar="FILE")
+    compress.add_argument("--out", metavar="FILE", required=True, help="save the smaller network here")
+    compress.add_argument("--tol", type=float, default=0.0, help="how far it may differ (default 0: lossless)")
+    compress.add_argument("--method", choices=("qr", "rank", "diagonal"), help="default: qr, or rank with --tol")
+    compress.add_argument("--radius", type=float, default=1.0, metavar="R", help="of the ball that counts (default 1)")
     for sub in (build, evaluate, certify):
         sub.add_argument("--domain", metavar="SPEC", help="where the error counts")
         sub.add_argument("--dim", type=int, metavar="N", help="dimension, for gallery targets and formulas")
-    for sub in (build, evaluate):
+    for sub in (build, evaluate, compress):
         sub.add_argument("--samples", type=int, metavar="N", help="points of the measurement")
         sub.add_argument("--seed", type=int, default=0, help="of the measurement's points (default 0)")
-        sub.add_argument("--plot", metavar="FILE", help=f"draw an overview ({', '.join(PLOT_FORMATS)})")
+        sub.add_argument("--plot", metavar="FILE", help=f"draw the result ({', '.join(PLOT_FORMATS)})")
         sub.add_argument("--quiet", action="store_true", help="no progress and no report")
     return parser
 
@@ -264,6 +271,16 @@ def _certify(args: argparse.Namespace) -> int:
     return 0 if holds and (proved or (proved is None and report.upper is not None)) else 1
 
 
+def _compress(args: argparse.Namespace) -> int:
+    from constructions._compress import compress_file
+
+    files = _outputs(args, inputs=[args.file])
+    result = compress_file(args, files)
+    if "plot" in files:
+        _draw(files["plot"], result, picture="compression_picture")
+    return 0
+
+
 def _built_for(saved: Any) -> float | None:
     """The tolerance that the file says it was built for."""
     eps = saved.provenance.get("eps")
@@ -316,8 +333,8 @@ def _outputs(args: argparse.Namespace, inputs: Iterable[str]) -> dict[str, Any]:
     return files
 
 
-def _draw(file: Any, subject: Any, *args: Any, **options: Any) -> None:
-    """Save approx.plotting.overview(subject, ...) as `file`, without a display."""
+def _draw(file: Any, subject: Any, *args: Any, picture: str = "overview", **options: Any) -> None:
+    """Save approx.plotting.<picture>(subject, ...) as `file`, without a display."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -325,7 +342,7 @@ def _draw(file: Any, subject: Any, *args: Any, **options: Any) -> None:
 
     from approx import plotting, storage
 
-    figure = plotting.overview(subject, *args, **options)
+    figure = getattr(plotting, picture)(subject, *args, **options)
     try:
         with storage.replacing(file) as temporary:
             figure.savefig(temporary, format=file.suffix.lower().removeprefix("."), dpi=150)

@@ -9,12 +9,13 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from matplotlib.collections import EllipseCollection
+from matplotlib.collections import EllipseCollection, LineCollection, PathCollection
 from matplotlib.figure import Figure
 
 from approx import certify, plotting
 from approx.activations import RadialActivation, ShiftedReLU, StepReLU
 from approx.affine import AffineMap
+from approx.compression import compress
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import SupError
@@ -582,6 +583,48 @@ class TestNetworkPicture:
         assert not plt.get_fignums()
 
 
+class TestCompressionPicture:
+    def compressed(self, *widths):
+        return compress(TestNetworkPicture().widths(*widths))
+
+    def nodes(self, ax):
+        """(kept, removed) nodes of every column, counted by the colour of the dots."""
+        dots = [c for c in ax.collections if isinstance(c, PathCollection)]
+        filled = {}
+        for collection in dots:
+            if not len(collection.get_offsets()):
+                continue
+            white = collection.get_facecolor()[0][:3].tolist() == [1, 1, 1]
+            for layer, _ in collection.get_offsets():
+                filled.setdefault(round(layer), [0, 0])[white] += 1
+        return [tuple(filled[layer]) for layer in sorted(filled)]
+
+    def test_nodes_before_and_after(self):
+        before, after = plotting.compression_picture(self.compressed(1, 8, 16, 8, 1), Figure()).axes
+        assert self.nodes(before) == [(1, 0), (2, 6), (3, 13), (4, 4), (1, 0)]
+        assert self.nodes(after) == [(1, 0), (2, 0), (3, 0), (4, 0), (1, 0)]
+        assert [text.get_text() for text in before.texts] == ["1", "8", "16", "8", "1"]
+        assert [text.get_text() for text in after.texts] == ["1", "2", "3", "4", "1"]
+        assert (before.get_title(), after.get_title()) == ("before: 305 parameters", "after: 34 parameters")
+        assert before.get_ylim() == after.get_ylim()
+        assert before.get_ylim()[0] < -8 < 8 < before.get_ylim()[1]
+        lines = [c for c in before.collections if isinstance(c, LineCollection)]
+        assert len(lines[0].get_segments()) == 8 + 128 + 128 + 8
+
+    def test_wide_and_deep_networks(self):
+        before, _ = plotting.compression_picture(self.compressed(3, 1000, 2), Figure()).axes
+        assert self.nodes(before)[1] == (1, 15)
+        assert [text.get_text() for text in before.texts] == ["3", "...", "1,000", "2"]
+        before, after = plotting.compression_picture(self.compressed(2, *[4] * 40, 1), Figure()).axes
+        assert "4\n40 layers" in [text.get_text() for text in before.texts]
+        assert after.get_title() == "after: 790 parameters"
+
+    def test_refuses_other_things(self):
+        with pytest.raises(TypeError, match=r"a Compression. Pass what approx.compress returns"):
+            plotting.compression_picture(TestNetworkPicture().widths(1, 2, 1))
+        assert not plt.get_fignums()
+
+
 class TestOverview:
     def test_curves(self):
         fig = plotting.overview(construction(1), fig=Figure())
@@ -699,6 +742,7 @@ def every_figure(**place):
         plotting.error_map(built, ax=axes()),
         plotting.cover_plot(cover, axes()),
         plotting.network_picture(built.network, axes()),
+        plotting.compression_picture(compress(built.network), fig=figure()),
         plotting.capture_plot(built.network, [[0.0, 0.0]], fig=figure()),
         plotting.overview(built, fig=figure()),
         plotting.convergence_plot(proof, axes()),
