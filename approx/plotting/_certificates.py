@@ -15,14 +15,14 @@ from approx.domains import Box
 from approx.plotting._functions import error_map
 from approx.plotting._style import BLUE, GREY, ORANGE, make_axes, quantity
 
-__all__ = ["convergence_plot", "worst_cell_plot"]
+__all__ = ["bracket_plot", "worst_cell_plot"]
 
 Array = NDArray[np.float64]
 _ROOM = 6.0  # of the worst box, drawn about it
 _GRID = 300  # per side, for outlines
 
 
-def convergence_plot(report: Any, ax: Axes | None = None) -> Axes:
+def bracket_plot(report: Any, ax: Axes | None = None) -> Axes:
     """The certified lower and upper bound over the time of the search, with eps if it is known.
 
     report : a Certificate
@@ -34,10 +34,10 @@ def convergence_plot(report: Any, ax: Axes | None = None) -> Axes:
     >>> from approx import certify, targets
     >>> from matplotlib.figure import Figure
     >>> proof = certify(constructions.build(targets.gaussian(dim=1), 0.2, verify=False), tol=1e-3)
-    >>> convergence_plot(proof, Figure().subplots()).get_xlabel()
+    >>> bracket_plot(proof, Figure().subplots()).get_xlabel()
     'time (s)'
     """
-    call = "convergence_plot"
+    call = "bracket_plot"
     report = _certificate(call, report)
     if not report.history.shape[1]:
         action = "Ask certify for a smaller tol: this question was decided at once."

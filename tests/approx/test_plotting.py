@@ -745,7 +745,7 @@ def every_figure(**place):
         plotting.compression_picture(compress(built.network), fig=figure()),
         plotting.capture_plot(built.network, [[0.0, 0.0]], fig=figure()),
         plotting.overview(built, fig=figure()),
-        plotting.convergence_plot(proof, axes()),
+        plotting.bracket_plot(proof, axes()),
         plotting.worst_cell_plot(proof, axes()),
     ]
 
@@ -779,7 +779,7 @@ def proof():
 
 class TestCertificates:
     def test_the_bounds_close_in(self, proof, ax):
-        plotting.convergence_plot(proof, ax)
+        plotting.bracket_plot(proof, ax)
         upper, lower = (line.get_ydata() for line in ax.lines[:2])
         assert (np.diff(upper) <= 0).all() and (np.diff(lower) >= 0).all() and (lower <= upper).all()
         assert upper[-1] == proof.upper and 1 <= ax.get_ylim()[1] < 5
@@ -814,13 +814,13 @@ class TestCertificates:
         plotting.error_map(proof, ax=ax)
         assert ax.lines[0].get_xdata()[0] == proof.argmax[0]
 
-    @pytest.mark.parametrize("plot", [plotting.convergence_plot, plotting.worst_cell_plot])
+    @pytest.mark.parametrize("plot", [plotting.bracket_plot, plotting.worst_cell_plot])
     def test_refuses_other_things(self, plot):
         with pytest.raises(TypeError, match="a Certificate"):
             plot(construction(2))
 
     def test_refuses_what_has_nothing_to_show(self, proof):
         with pytest.raises(ValueError, match="without history"):
-            plotting.convergence_plot(replace(proof, history=np.empty((3, 0))))
+            plotting.bracket_plot(replace(proof, history=np.empty((3, 0))))
         with pytest.raises(ValueError, match="outside all boxes"):
             plotting.worst_cell_plot(replace(proof, worst_box=None))
