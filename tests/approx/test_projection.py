@@ -46,8 +46,8 @@ def padded(small, full):
 
 CASES = [
     ((1, 6, 7, 1), "shifted_sigmoid", {}),
-    ((1, 6, 7, 1), "shifted_sigmoid", {"momentum": 0.9}),
-    ((2, 9, 5, 12, 2), "radial_swish", {"momentum": 0.8, "nesterov": True}),
+    ((1, 6, 7, 1), "shifted_sigmoid", {"lr": 0.002, "momentum": 0.9}),
+    ((2, 9, 5, 12, 2), "radial_swish", {"lr": 0.004, "momentum": 0.8, "nesterov": True}),
     ((2, 5, 9, 3), "step_relu", {"momentum": 0.5, "dampening": 0.5}),
     ((3, 4, 2, 8, 1), ShiftedReLU(0.1, trainable=True), {}),
     ((2, 3, 1), "squashing", {}),  # nothing to reduce: the masks are all true
@@ -58,33 +58,24 @@ CASES = [
 def test_theorem_8_step_for_step(widths, kind, options):
     """|gamma_proj^k(Q^-1 W) - (gamma_red^k(W_red) + U)| at every step k.
 
-    Every step adds a few units of rounding to weights of size one, and training magnifies what is there already:
-    exponentially where it is unstable. How much is measured on the compressed network alone, by a second run from
-    weights moved by 1e-9. The cases magnify less than a thousandfold, so the statement is visible in floating point.
+    Every step adds a unit or so of rounding to weights of size one, and where training is unstable it magnifies what is
+    there already exponentially: the statement could not be seen in floating point then. These step sizes are small
+    enough for descent to damp old errors as it damps others, so 64 units bound all steps; momentum m acts like a step
+    size larger by 1 / (1 - m), which is allowed for.
     """
     start = compress(random_network(widths, kind, seed=7))
-    networks = (start.rotated, start.network, start.network)
-    large, small, moved = (copy.deepcopy(net).requires_grad_(True) for net in networks)
-    generator = torch.Generator().manual_seed(0)
-    for value in matrices(moved):
-        value += 1e-9 * torch.randn(value.shape, generator=generator, dtype=value.dtype)
+    large, small = (copy.deepcopy(net).requires_grad_(True) for net in (start.rotated, start.network))
     rates = {"lr": 0.02, **options}
     projected = ProjectedGradientDescent(large, start.reduced_widths, **rates)
-    plain, other = (torch.optim.SGD(net.parameters(), **rates) for net in (small, moved))
+    plain = torch.optim.SGD(small.parameters(), **rates)
     x, y = data(widths[0], widths[-1])
-    growth = 1.0
     before = matrices(small)[0].clone()
     for k in range(1, STEPS + 1):
         descend(large, projected, x, y)
         descend(small, plain, x, y)
-        descend(moved, other, x, y)
-        apart = max(float((a - b).abs().max()) for a, b in zip(matrices(small), matrices(moved), strict=True))
-        growth = max(growth, apart / 1e-9)
         pairs = zip(matrices(large), matrices(small), tensors(start.residual), strict=True)
         gap = max(float((full - padded(part, full) - u).abs().max()) for full, part, u in pairs)
-        assert gap <= 4 * EPS * growth * (k + 10), (k, gap, growth)
-    assert growth < 1000
-    print(widths, gap, growth)
+        assert gap <= 64 * EPS, (k, gap)
     assert (matrices(small)[0] - before).abs().max() > 1e-3  # something was learned
 
 
