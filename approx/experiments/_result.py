@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -127,12 +128,17 @@ class Experiment:
 def run_trials(
     call: str, trial: Callable[[int], Any], trials: Any, seed: Any, progress: bool
 ) -> tuple[list[Any], tuple[int, ...], float, bool]:
-    """trial(s) for s = seed, seed + 1, ...: (results, seeds, seconds, whether an interrupt came before the end)."""
+    """trial(s) for s = seed, seed + 1, ...: (results, seeds, seconds, whether an interrupt came before the end).
+
+    On one thread: networks this small gain nothing from more, and lose much where other work takes the processors.
+    """
     trials = _checks.count(call, "trials", trials)
     seed = _checks.count(call, "seed", seed, least=0)
     results: list[Any] = []
     start = time.perf_counter()
     interrupted = False
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         for s in tqdm(range(seed, seed + trials), desc=call, unit="trial", disable=not progress):
             results.append(trial(s))
@@ -140,6 +146,8 @@ def run_trials(
         if not results:
             raise
         interrupted = True
+    finally:
+        torch.set_num_threads(threads)
     return results, tuple(range(seed, seed + len(results))), time.perf_counter() - start, interrupted
 
 

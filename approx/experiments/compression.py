@@ -148,7 +148,7 @@ def training_time(
     side : points along each side of the grid on [-3, 3]^2; the script has 121
     lr : the script's 0.01 suffices for "sigmoid"; "gaussian" then takes more than 5,000 epochs
 
-    Everything runs on one thread: networks this small gain nothing from more, and the times stay comparable.
+    As all experiments, it runs on one thread.
 
     Raises TypeError or ValueError for counts or step sizes that make no sense.
     """
@@ -164,12 +164,7 @@ def training_time(
         options: dict[str, Any] = {"lr": lr, "epochs": epochs, "stop_loss": stop_loss}
         return _run(train(compress(network).network, x, y, **options)), _run(train(network, x, y, **options))
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        results, seeds, seconds, interrupted = run_trials(call, trial, trials, seed, progress)
-    finally:
-        torch.set_num_threads(threads)
+    results, seeds, seconds, interrupted = run_trials(call, trial, trials, seed, progress)
     small, full = ([pair[i] for pair in results] for i in (0, 1))
     rows = (
         Row("seconds, compressed", np.array([run.seconds for run in small]), (15.32, 2.53)),
