@@ -76,48 +76,52 @@ def projected_descent(
 ) -> Experiment:
     """Experiment 2: projected gradient descent of Q^-1 . W follows gradient descent of the compressed network.
 
-    The networks and points of `lossless`, trained on exp(-x^2); |loss - loss_red| after the last epoch, in float32 as
-    in the paper, and in float64. Theorem 8 is about the weights, so their largest deviation from W_red + U is
-    measured too; and plain gradient descent of Q^-1 . W shows what the projection is for.
+    The networks and points of `lossless`, trained on exp(-x^2); |loss - loss_red| after the last epoch in float32, as
+    in the paper, and after 1,000 epochs (at most) in float64. Theorem 8 is about the weights, so their largest
+    deviation from W_red + U is measured too; and plain gradient descent of Q^-1 . W shows what the projection is for.
     Raises TypeError or ValueError for trials, epochs < 1, seed < 0 or lr <= 0.
     """
     call = "projected_descent"
     epochs = _checks.count(call, "epochs", epochs)
+    counts = {"float32": epochs, "float64": min(epochs, 1000)}
     x, y = _gaussian_line()
 
     def trial(s: int) -> tuple[list[float], list[np.ndarray]]:
-        values = []
-        for dtype in _DTYPES.values():
+        values, lines = [], []
+        for name, dtype in _DTYPES.items():
             small = compress(random_network(_SMALL, seed=s, dtype=dtype))
-            reduced = _run(train(small.network, x, y, lr=lr, epochs=epochs))
-            options: dict[str, Any] = {"lr": lr, "epochs": epochs}
+            options: dict[str, Any] = {"lr": lr, "epochs": counts[name]}
+            reduced = _run(train(small.network, x, y, **options))
             projected = _run(train(small.rotated, x, y, reduced_widths=small.reduced_widths, **options))
             gap = weight_gap(projected.network, reduced.network, small.residual)
             values += [abs(projected.losses[-1] - reduced.losses[-1]), gap]
-        plain = _run(train(small.rotated, x, y, **options))
-        values.append(abs(plain.losses[-1] - reduced.losses[-1]))
-        return values, [reduced.losses, projected.losses, plain.losses]
+            if name == "float32":
+                plain = _run(train(small.rotated, x, y, **options))
+                values.append(abs(plain.losses[-1] - reduced.losses[-1]))
+                lines = [reduced.losses, projected.losses, plain.losses]
+        return values, lines
 
     results, seeds, seconds, interrupted = run_trials(call, trial, trials, seed, progress)
     columns = np.array([values for values, _ in results]).T
     rows = (
         Row("|loss - loss_red|, projected, float32", columns[0], (4.02e-9, 7.01e-9)),
         Row("largest weight deviation, float32", columns[1]),
-        Row("|loss - loss_red|, projected, float64", columns[2]),
-        Row("largest weight deviation, float64", columns[3]),
-        Row("|loss - loss_red|, not projected, float64", columns[4]),
+        Row("|loss - loss_red|, not projected, float32", columns[2]),
+        Row("|loss - loss_red|, projected, float64", columns[3]),
+        Row("largest weight deviation, float64", columns[4]),
     )
     names = ("compressed", "full, projected", "full, not projected")
     curves = tuple(curve(name, "loss", [lines[i] for _, lines in results]) for i, name in enumerate(names))
-    commentary = (
-        f"With the projection both runs agree to rounding for {epochs:,} epochs, weights included (Theorem 8); "
-        f"without it the losses differ by {rows[4].mean:.2g}."
-    )
+    if rows[4].mean < 1e-10:
+        commentary = "With the projection both runs agree to rounding, weights included (Theorem 8); "
+    else:
+        commentary = "At this step size training magnifies rounding, so that Theorem 8 cannot be seen; "
+    commentary += f"without the projection the losses differ by {rows[2].mean:.2g}."
     return Experiment(
         number=2,
         title="projected gradient descent",
         source=SOURCE,
-        settings={"f": "exp(-x^2)", "widths": _SMALL, "activation": "shifted_sigmoid", "epochs": epochs, "lr": lr},
+        settings={"f": "exp(-x^2)", "widths": _SMALL, "activation": "shifted_sigmoid", "epochs": counts, "lr": lr},
         seeds=seeds,
         rows=rows,
         curves=curves,

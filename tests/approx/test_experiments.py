@@ -39,10 +39,10 @@ def test_projected_descent_in_small():
     assert result["|loss - loss_red|, projected, float32"].mean < 1e-6
     assert result["|loss - loss_red|, projected, float64"].mean < 1e-15
     assert result["largest weight deviation, float64"].mean < 1e-14
-    assert result["|loss - loss_red|, not projected, float64"].values.min() > 1e-6
+    assert result["|loss - loss_red|, not projected, float32"].values.min() > 1e-4
     compressed, projected, free = (curve.values for curve in result.curves)
-    assert compressed.shape == (2, 61) and projected == pytest.approx(compressed, abs=1e-14)
-    assert abs(free - compressed).max() > 1e-6 and (compressed[:, -1] < compressed[:, 0]).all()
+    assert compressed.shape == (2, 61) and projected == pytest.approx(compressed, abs=1e-6)
+    assert abs(free - compressed).max() > 1e-4 and (compressed[:, -1] < compressed[:, 0]).all()
 
 
 def test_the_weight_gap_sees_every_entry():
@@ -134,6 +134,21 @@ def test_trials_follow_their_seeds():
     second = experiments.image_recovery(trials=1, seed=1, epochs=3, copies=10)
     for a, b in zip(first.curves, second.curves, strict=True):
         assert np.array_equal(a.values[1], b.values[0]) and not np.array_equal(a.values[0], b.values[0])
+
+
+def test_every_trial_has_its_own_images(monkeypatch):
+    seen = []
+
+    def spy(originals, *args):
+        seen.append(originals)
+        return experiments.noisy_copies(originals, *args)
+
+    monkeypatch.setattr(recovery, "noisy_copies", spy)
+    experiments.image_recovery(trials=2, epochs=1, copies=5, digit=7)
+    images, labels = experiments.load_digits()
+    assert not np.array_equal(*seen)
+    for original in itertools.chain(*seen):
+        assert 7 in labels[(images == original).all(axis=1)]
 
 
 def interrupt_after(monkeypatch, calls):
