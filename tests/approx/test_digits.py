@@ -35,7 +35,7 @@ def test_mnist_files_plain_and_compressed(folder):
     images, labels = load_digits(folder)
     assert np.array_equal(images, IMAGES.reshape(40, 20) / 255) and np.array_equal(labels, LABELS)
     result = image_recovery(trials=1, epochs=2, copies=5, digit=2, mnist=folder)
-    assert result.settings["data"] == "MNIST" and result.settings["widths"] == (20, 21, 22, 3)
+    assert result.settings["data"] == "IDX files" and result.settings["widths"] == (20, 21, 22, 3)
 
 
 def test_without_scikit_learn_the_error_says_how_to_get_it(monkeypatch):
