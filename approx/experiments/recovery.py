@@ -181,7 +181,7 @@ def _comment(rows: Sequence[Row]) -> str:
     text += f"The paper's gap to ReLU is not found: from the same weights a ReLU network reaches {relu:.3g}."
     if relu_out <= _GAP:
         text += (
-            f" A gap like the paper's ({relu_out:.3g} here) appears with a ReLU after the last layer as well, as in the "
-            "authors' published script: a class whose output is negative on all images never learns."
+            f" A gap like the paper's ({relu_out:.3g} here) appears with a ReLU after the last layer as well, as in "
+            "the authors' published script: a class whose output is negative on all images never learns."
         )
     return text
