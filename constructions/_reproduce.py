@@ -29,8 +29,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress and no report")
 
 
-def reproduce(args: argparse.Namespace, files: dict[str, Path], progress: bool) -> int:
-    """Run the experiments that `args` names, print their tables, write `files` ("csv", "plot"); the exit status."""
+def reproduce(args: argparse.Namespace, files: dict[str, Path], progress: bool) -> list[Any]:
+    """Run the experiments that `args` names, print their tables and write files["csv"]; the results."""
     from approx import _checks, storage
     from approx.experiments import EXPERIMENTS
 
@@ -59,31 +59,7 @@ def reproduce(args: argparse.Namespace, files: dict[str, Path], progress: bool) 
         lines = [line for result in results for line in result.to_csv().splitlines()[1:]]
         with storage.replacing(files["csv"]) as temporary:
             temporary.write_text("\n".join([head, *lines, ""]), encoding="utf-8")
-    if "plot" in files:
-        _draw(files["plot"], [result for result in results if result.curves])
     if args.json:
         facts = [result.to_dict() for result in results]
         print(json.dumps({"experiments": facts, "files": {k: str(v) for k, v in files.items()}}, allow_nan=False))
-    return 130 if results[-1].interrupted else 0
-
-
-def _draw(file: Path, results: list[Any]) -> None:
-    """One panel per experiment: its loss, or the test accuracy where there is one."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    from approx import plotting, storage
-
-    panels = [(result, {curve.quantity for curve in result.curves}) for result in results]
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(6.4 * len(panels), 4.4), layout="constrained", squeeze=False
-    )
-    try:
-        for ax, (result, known) in zip(axes[0], panels, strict=True):
-            plotting.convergence_plot(result, ax, quantity="test accuracy" if "test accuracy" in known else "loss")
-        with storage.replacing(file) as temporary:
-            figure.savefig(temporary, format=file.suffix.lower().removeprefix("."), dpi=150)
-    finally:
-        pyplot.close(figure)
+    return results

@@ -269,7 +269,12 @@ def _compress(args: argparse.Namespace) -> int:
 
 
 def _run_experiments(args: argparse.Namespace) -> int:
-    return _reproduce.reproduce(args, _outputs(args, inputs=[]), _show_progress(args))
+    files = _outputs(args, inputs=[])
+    results = _reproduce.reproduce(args, files, _show_progress(args))
+    drawn = [result for result in results if result.curves]
+    if "plot" in files and drawn:
+        _draw(files["plot"], drawn, picture="experiments_picture")
+    return 130 if results[-1].interrupted else 0
 
 
 def _built_for(saved: Any) -> float | None:

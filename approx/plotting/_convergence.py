@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
 
 from approx import _checks
 from approx.experiments import Curve, Experiment
-from approx.plotting._style import COLORS, make_axes
+from approx.plotting._style import COLORS, make_axes, make_figure
 from approx.training import Training
 
-__all__ = ["convergence_plot"]
+__all__ = ["convergence_plot", "experiments_picture"]
 
 _STYLES = ("-", "--", "-.", ":")
 _BANDS = 3  # more of them hide each other
@@ -64,6 +66,31 @@ def convergence_plot(result: Experiment | Training, ax: Axes | None = None, *, q
         ax.set_title(f"{title}: {band} {trials} trials" if trials > 1 else title, fontsize="medium")
         ax.legend(fontsize="small")
     return ax
+
+
+def experiments_picture(results: Sequence[Experiment], fig: FigureBase | None = None) -> FigureBase:
+    """One `convergence_plot` per experiment, side by side: the test accuracy where there is one, else the loss.
+
+    results : experiments with curves; fig : where to draw, a new pyplot figure if None
+
+    Returns the figure. Raises ValueError without results or for one without curves, TypeError for anything else.
+
+    >>> from matplotlib.figure import Figure
+    >>> from approx.experiments import projected_descent
+    >>> len(experiments_picture([projected_descent(trials=1, epochs=2)], Figure()).axes)
+    1
+    """
+    call = "experiments_picture"
+    if not isinstance(results, Sequence) or not all(isinstance(result, Experiment) for result in results):
+        received = f"results = {_checks.show(results)}"
+        raise TypeError(_checks.message(call, received, "a list of Experiments", "Put the experiment in a list."))
+    if not results:
+        raise ValueError(_checks.message(call, "no results", "at least one Experiment", "Run an experiment first."))
+    fig = make_figure(call, fig, (6.4 * len(results), 4.4))
+    for ax, result in zip(fig.subplots(1, len(results), squeeze=False)[0], results, strict=True):
+        known = {curve.quantity for curve in result.curves}
+        convergence_plot(result, ax, quantity="test accuracy" if "test accuracy" in known else None)
+    return fig
 
 
 def _draw(ax: Axes, curve: Curve, color: Any, style: str, band: bool) -> None:

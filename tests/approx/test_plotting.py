@@ -18,6 +18,7 @@ from approx.compression import compress
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import SupError
+from approx.experiments import projected_descent
 from approx.networks import Dense, Growing, RadialNetwork, Stack
 from approx.targets import Target
 
@@ -734,6 +735,7 @@ def every_figure(**place):
     figure = place.get("figure", lambda: None)
     built = construction(2, whole=True)
     cover = Cover([[0, 0]], [[1.0]], AffineMap.constant([0.0], 2), radii=[1.0])
+    trained = projected_descent(trials=1, epochs=1)
     return [
         plotting.profile_plot("step_relu", axes()),
         plotting.function_plot(built.target, built.network, ax=axes()),
@@ -743,6 +745,8 @@ def every_figure(**place):
         plotting.compression_picture(compress(built.network), fig=figure()),
         plotting.capture_plot(built.network, [[0.0, 0.0]], fig=figure()),
         plotting.overview(built, fig=figure()),
+        plotting.convergence_plot(trained, axes()),
+        plotting.experiments_picture([trained], fig=figure()),
     ]
 
 

@@ -53,3 +53,15 @@ def test_refusals():
         plotting.convergence_plot(run, quantity="accuracy")
     with pytest.raises(TypeError, match="a matplotlib Axes or None"):
         plotting.convergence_plot(run, 3)
+
+
+def test_experiments_side_by_side():
+    results = [experiments.projected_descent(trials=1, epochs=1), experiments.image_recovery(trials=1, epochs=1)]
+    left, right = plotting.experiments_picture(results, Figure()).axes
+    assert (left.get_ylabel(), right.get_ylabel()) == ("loss", "test accuracy")
+    with pytest.raises(ValueError, match="no results"):
+        plotting.experiments_picture([])
+    with pytest.raises(TypeError, match="Put the experiment in a list"):
+        plotting.experiments_picture(results[0])
+    with pytest.raises(ValueError, match="experiment 1, which trains nothing"):
+        plotting.experiments_picture([experiments.lossless(trials=1)], Figure())
