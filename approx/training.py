@@ -160,7 +160,8 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     losses: list[float] = []
     watched: list[tuple[float, ...]] = []
-    best, best_loss, stopped = _copy(model), math.inf, "epochs"
+    weights = list(model.parameters())
+    best, best_loss, stopped = _copy(weights), math.inf, "epochs"
     start = time.perf_counter()
     try:
         with tqdm(total=epochs, desc=call, unit="epoch", disable=not progress) as bar:
@@ -174,7 +175,7 @@ def train(
                     stopped = "diverged"
                     break
                 if losses[-1] < best_loss:
-                    best, best_loss = _copy(model), losses[-1]
+                    best, best_loss = _copy(weights), losses[-1]
                 if losses[-1] <= stop_loss:
                     stopped = "stop_loss"
                     break
@@ -197,7 +198,7 @@ def train(
         losses = losses[: len(watched)]
     if stopped in ("interrupted", "diverged"):
         with torch.no_grad():
-            for parameter, value in zip(model.parameters(), best, strict=True):
+            for parameter, value in zip(weights, best, strict=True):
                 parameter.copy_(value)
     return Training(
         network=model.requires_grad_(False),
@@ -220,8 +221,8 @@ def _whole(loss: Callable, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return loss(model(x), y)
 
 
-def _copy(model: nn.Module) -> list[Tensor]:
-    return [parameter.detach().clone() for parameter in model.parameters()]
+def _copy(weights: list[nn.Parameter]) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in weights]
 
 
 def _data(call: str, model: nn.Module, inputs: Any, outputs: Any, *, classes: bool) -> tuple[Tensor, Tensor]:

@@ -94,10 +94,10 @@ examples:
 """
 REPRODUCE = """\
 1    compression changes nothing but rounding
-2    projected gradient descent is gradient descent of the compressed network
-3    time and epochs to reach a loss, compressed and full; two to five minutes
+2    projected gradient descent is gradient descent of the compressed network; two minutes or so
+3    time and epochs to reach a loss, compressed and full; a minute or two
 4    which image is this a noisy copy of? Step-ReLU against ReLU; needs scikit-learn, or --mnist
-all  one after the other, within ten minutes or so
+all  one after the other, five minutes or so
 
 Every table has the paper's mean +- standard deviation beside the one measured here. FOLDER holds
 train-images-idx3-ubyte and train-labels-idx1-ubyte, as they are or compressed (.gz).
