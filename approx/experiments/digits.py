@@ -24,7 +24,7 @@ def load_digits(mnist: str | os.PathLike[str] | None = None) -> tuple[NDArray[np
     """(images (N, d) with grey levels in [0, 1], labels (N,) in 0..9).
 
     mnist : a folder that holds train-images-idx3-ubyte and train-labels-idx1-ubyte, compressed (.gz) or not; None for
-        the 1,797 images of 8 x 8 pixels that scikit-learn brings along (the UCI test set, d = 64)
+        the 1,797 images of 8 x 8 pixels that scikit-learn brings along (alpaydin1998digits, d = 64)
 
     Raises ImportError without scikit-learn where it is needed, ValueError for files that are missing, damaged or do
     not belong together.
