@@ -11,11 +11,27 @@ Modules, lowest first; nothing imports upward, and `approx` never imports `const
     evaluation               the measured sup-norm error
     compression              smaller networks with the same function
     storage                  files
+    projection               projected gradient descent (Theorem 8), as an optimizer
+    training                 random networks and training loops
+    experiments              the paper's four experiments with their tables
     certification            proved bounds of the sup-norm error, from the stored weights
     plotting                 figures; import it by name, it alone needs matplotlib
 """
 
-from approx import activations, certification, compression, covers, domains, evaluation, networks, storage, targets
+from approx import (
+    activations,
+    certification,
+    compression,
+    covers,
+    domains,
+    evaluation,
+    experiments,
+    networks,
+    projection,
+    storage,
+    targets,
+    training,
+)
 from approx.affine import AffineMap
 from approx.certification import certify
 from approx.compression import Compression, compress
@@ -25,6 +41,7 @@ from approx.evaluation import SupError, sup_error
 from approx.networks import RadialNetwork
 from approx.storage import load, save
 from approx.targets import Target
+from approx.training import train
 
 __version__ = "0.1.0"
 
@@ -46,10 +63,14 @@ __all__ = [
     "covers",
     "domains",
     "evaluation",
+    "experiments",
     "load",
     "networks",
+    "projection",
     "save",
     "storage",
     "sup_error",
     "targets",
+    "train",
+    "training",
 ]

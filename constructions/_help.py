@@ -1,6 +1,6 @@
 """What `radial --help` and its commands print below their options."""
 
-__all__ = ["BUILD", "CERTIFY", "COMPRESS", "EVALUATE", "GALLERY", "MAIN"]
+__all__ = ["BUILD", "CERTIFY", "COMPRESS", "EVALUATE", "GALLERY", "MAIN", "REPRODUCE"]
 
 _TARGET = """\
 TARGET is a name from `radial gallery`, a formula after expr: in x1, x2, ... (or x, y, z), or a data file:
@@ -21,6 +21,7 @@ examples:
   radial evaluate franke.safetensors franke --samples 100000
   radial certify franke.safetensors franke
   radial compress trained.safetensors --out small.safetensors
+  radial reproduce 1
 
 Exit status: 0 success, 1 the error exceeds eps (certify: or is not proved to stay within it), 2 wrong input or
 refused, 130 interrupted.
@@ -92,4 +93,23 @@ examples:
   radial compress trained.safetensors --out small.safetensors
   radial compress trained.safetensors --out small.safetensors --tol 1e-3 --radius 5 --plot small.png
   radial compress franke.safetensors --out franke-small.safetensors --method rank --json
+"""
+REPRODUCE = """\
+1    compression changes nothing but rounding
+2    projected gradient descent is gradient descent of the compressed network; two minutes or so
+3    time and epochs to reach a loss, compressed and full; a minute or two
+4    which image is this a noisy copy of? Step-ReLU against ReLU; needs scikit-learn, or --mnist
+all  one after the other, five minutes or so
+
+Every table has the paper's mean +- standard deviation beside the one measured here. FOLDER holds
+train-images-idx3-ubyte and train-labels-idx1-ubyte, as they are or compressed (.gz).
+
+--json prints experiments (number, title, source, settings, seeds, rows, commentary, seconds and interrupted of each)
+and files; a row has quantity, paper_mean and paper_std (or null), mean, std and values, one per seed.
+An interrupt keeps the trials that are done.
+
+examples:
+  radial reproduce 1
+  radial reproduce 4 --noise 0.5 1 2 --trials 5 --plot recovery.png
+  radial reproduce all --csv trials.csv --json
 """

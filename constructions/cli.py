@@ -1,5 +1,5 @@
 """The command line: ``radial gallery``, ``radial build``, ``radial evaluate``, ``radial certify``,
-``radial compress``.
+``radial compress``, ``radial reproduce``.
 
 Exit status: 0 success, 1 the error exceeds eps or is not proved to stay within it, 2 wrong input or a refused build
 (one line on stderr), 130 interrupted. With --json the result is one JSON object on stdout and nothing else goes there.
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
-from constructions import _help
+from constructions import _help, _reproduce
 
 # numpy, torch and numba are imported where they are used, so that --help answers at once.
 
@@ -115,6 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     compress.add_argument("--tol", type=float, default=0.0, help="how far it may differ (default 0: lossless)")
     compress.add_argument("--method", choices=("qr", "rank", "diagonal"), help="default: qr, or rank with --tol")
     compress.add_argument("--radius", type=float, default=1.0, metavar="R", help="of the ball that counts (default 1)")
+    _reproduce.add_options(
+        command("reproduce", _run_experiments, "Repeat the experiments of arXiv 2107.02550.", _help.REPRODUCE)
+    )
     for sub in (build, evaluate, certify):
         sub.add_argument("--domain", metavar="SPEC", help="where the error counts")
         sub.add_argument("--dim", type=int, metavar="N", help="dimension, for gallery targets and formulas")
@@ -281,6 +284,15 @@ def _compress(args: argparse.Namespace) -> int:
     return 0
 
 
+def _run_experiments(args: argparse.Namespace) -> int:
+    files = _outputs(args, inputs=[])
+    results = _reproduce.reproduce(args, files, _show_progress(args))
+    drawn = [result for result in results if result.curves]
+    if "plot" in files and drawn:
+        _draw(files["plot"], drawn, picture="experiments_picture")
+    return 130 if results[-1].interrupted else 0
+
+
 def _built_for(saved: Any) -> float | None:
     """The tolerance that the file says it was built for."""
     eps = saved.provenance.get("eps")
@@ -319,7 +331,8 @@ def _outputs(args: argparse.Namespace, inputs: Iterable[str]) -> dict[str, Any]:
     """The files to write, checked before the long work starts."""
     from approx import _checks, storage
 
-    named = {"network": getattr(args, "out", None), "plot": getattr(args, "plot", None)}
+    names = {"network": "out", "plot": "plot", "csv": "csv"}
+    named = {kind: getattr(args, name, None) for kind, name in names.items()}
     files = {kind: storage.writable(path) for kind, path in named.items() if path is not None}
     if "plot" in files and files["plot"].suffix.lower().removeprefix(".") not in PLOT_FORMATS:
         required = f"a file name that ends in {', '.join('.' + name for name in PLOT_FORMATS)}"

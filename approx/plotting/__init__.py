@@ -7,6 +7,7 @@ made, so that notebooks and ``plt.show()`` find it; with one, pyplot is not touc
 from approx.plotting._cells import capture_plot, cover_plot
 from approx.plotting._certificates import bracket_plot, worst_cell_plot
 from approx.plotting._compression import compression_picture
+from approx.plotting._convergence import convergence_plot, experiments_picture
 from approx.plotting._functions import error_map, function_plot
 from approx.plotting._networks import network_picture, profile_plot
 from approx.plotting._overview import overview
@@ -15,8 +16,10 @@ __all__ = [
     "capture_plot",
     "bracket_plot",
     "compression_picture",
+    "convergence_plot",
     "cover_plot",
     "error_map",
+    "experiments_picture",
     "function_plot",
     "network_picture",
     "overview",

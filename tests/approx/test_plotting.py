@@ -19,6 +19,7 @@ from approx.compression import compress
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import SupError
+from approx.experiments import projected_descent
 from approx.networks import Dense, Growing, RadialNetwork, Stack
 from approx.targets import Target
 
@@ -736,6 +737,7 @@ def every_figure(**place):
     built = construction(2, whole=True)
     cover = Cover([[0, 0]], [[1.0]], AffineMap.constant([0.0], 2), radii=[1.0])
     proof = certify(built.network, built.target, built.target.domain, tol=0.1)
+    trained = projected_descent(trials=1, epochs=1)
     return [
         plotting.profile_plot("step_relu", axes()),
         plotting.function_plot(built.target, built.network, ax=axes()),
@@ -747,6 +749,8 @@ def every_figure(**place):
         plotting.overview(built, fig=figure()),
         plotting.bracket_plot(proof, axes()),
         plotting.worst_cell_plot(proof, axes()),
+        plotting.convergence_plot(trained, axes()),
+        plotting.experiments_picture([trained], fig=figure()),
     ]
 
 
