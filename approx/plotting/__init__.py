@@ -13,8 +13,8 @@ from approx.plotting._networks import network_picture, profile_plot
 from approx.plotting._overview import overview
 
 __all__ = [
-    "capture_plot",
     "bracket_plot",
+    "capture_plot",
     "compression_picture",
     "convergence_plot",
     "cover_plot",
