@@ -10,6 +10,8 @@ from typing import Any
 
 __all__ = ["compress_file"]
 
+_BOUNDS = ("lower", "upper", "claim", "rests_on", "certificate")  # of the weights as they were
+
 
 def compress_file(args: argparse.Namespace, files: dict[str, Path]) -> Any:
     """Compress the network in args.file into files["network"], print what args ask for; returns the Compression.
@@ -36,7 +38,8 @@ def compress_file(args: argparse.Namespace, files: dict[str, Path]) -> Any:
         files["network"],
         result.network,
         cover=saved.cover if result.bound is None else None,
-        provenance=saved.provenance | {"compressed": facts},
+        provenance={key: value for key, value in saved.provenance.items() if key not in _BOUNDS}
+        | {"compressed": facts},
     )
     if args.json:
         facts = {"file": args.file, **facts, "files": {kind: str(file) for kind, file in files.items()}}

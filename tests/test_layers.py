@@ -24,7 +24,7 @@ LEVELS = {
         {"__init__"},
     ],
     "constructions": [
-        {"_gadgets", "_moves", "_help", "_compress", "_reproduce", "covers"},
+        {"_gadgets", "_moves", "_help", "_printing", "_compress", "_reproduce", "covers"},
         {"_construction"},
         {"widening", "constant_width", "narrow", "minimal"},
         {"__init__"},

@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from approx import _checks
 from approx.affine import AffineMap
-from approx.certification._boxes import Block, Problem, take_lists
+from approx.certification._blocks import Block, take_lists
+from approx.certification._boxes import Problem
 from approx.certification.cells import Cells
 from approx.domains import Ball, Box
 

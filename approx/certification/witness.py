@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from approx.certification._boxes import Block, Problem
+from approx.certification._blocks import Block
+from approx.certification._boxes import Problem
 from approx.certification._cubes import check_tree, find_tree
 from approx.certification._lattices import check_lattice, find_lattice
 from approx.certification._question import Question

@@ -1,0 +1,64 @@
+"""How the commands build, evaluate and certify print a report: a table, or one JSON object."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["show"]
+
+
+def show(
+    args: argparse.Namespace,
+    rows: dict[str, str],
+    facts: dict[str, Any],
+    network: Any,
+    report: Any,
+    eps: float | None,
+    files: dict[str, Any],
+) -> None:
+    """Print the result: `facts` and measurements as JSON, or `rows` and measurements as a table."""
+    if args.json:
+        measured = {name: getattr(report, name) for name in ("lower", "upper", "claim", "samples")}
+        result = facts | measured | {"argmax": report.argmax.tolist(), "measuring_seconds": report.seconds}
+        result |= {"hidden_layers": network.hidden_layers, "parameters": network.parameter_count}
+        result |= {"files": {kind: str(file) for kind, file in files.items()}}
+        for name in ("hidden_widths", "certificate"):  # the first comes last, since it may be long
+            result.pop(name, None)
+        print(json.dumps(result | {"hidden_widths": list(network.hidden_widths)}, allow_nan=False))
+        return
+    if args.quiet:
+        return
+    unit = f" {report.unit}" if report.unit else ""
+    certified = report.upper is not None
+    verdict = ""
+    if eps is not None:
+        words = "above" if report.refutes(eps) else "proved within" if report.proves(eps) else "none found above"
+        verdict = f", {words} eps = {eps:g}"
+    if certified:
+        error = {"error": f"{report.lower:.6g} <= sup |F - f| <= {report.upper:.6g}{unit}{verdict}"}
+        error |= {"claim": report.claim, "rests on": "; ".join(report.rests_on)}
+    else:
+        error = {"error": f"at least {report.lower:.6g}{unit} at {report.samples:,} points{verdict}"}
+        error |= {"upper bound": "not certified"}
+    widths = network.hidden_widths
+    span = f"{min(widths)}" if len(set(widths)) == 1 else f"{min(widths, default=0)} to {max(widths, default=0)}"
+    x, f, y = (_vector(value) for value in (report.argmax, report.target_value, report.network_value))
+    rows = rows | {
+        "hidden layers": f"{network.hidden_layers:,}, width {span}",
+        "parameters": f"{network.parameter_count:,}, {str(network.dtype).removeprefix('torch.')}",
+        **error,
+        "worst at": f"x = {x}: target {f}, network {y}",
+        "seconds": (f"{facts['seconds']:.3g} building, " if "seconds" in facts else "")
+        + f"{report.seconds:.3g} measuring",
+    }
+    rows |= {f"wrote {kind}": f"{file} ({file.stat().st_size:,} bytes)" for kind, file in files.items()}
+    for name, text in rows.items():
+        print(f"{name:<14}{text}")
+
+
+def _vector(values: Iterable[float]) -> str:
+    shown = [f"{value:.6g}" for value in values]
+    return shown[0] if len(shown) == 1 else f"({', '.join(shown)})"
