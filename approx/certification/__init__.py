@@ -1,9 +1,10 @@
 """Certification: rigorous bounds lower <= sup |F - f| <= upper for stored Step-ReLU networks.
 
-_operands  intervals  jets   interval arithmetic and mean value forms on a caller's numpy function
+_operands  intervals  jets  balls   interval arithmetic, mean value forms and forms over balls on a caller's function
 enclosures                   bounds of a target on boxes, and what they rest on
 _chain  _recovery  ... pieces   the ordered cells of any Step-ReLU network, from its weights, with error bounds
 cells  _boxes  branch        branch and bound over boxes
+_question  _tree  _grid  _cubes  _lattices  witness   trees of boxes and lattices, in up to 10 dimensions
 _certify                     the whole path
 """
 

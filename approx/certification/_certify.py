@@ -62,13 +62,16 @@ def certify(
     target : f; needs a function that runs on intervals, an enclosure, or a Lipschitz constant
     domain : Box, Ball or WholeSpace, by default the construction's, else the target's compact domain
     eps : stop as soon as sup <= eps is proved or refuted, unless `tol` asks for more
-    tol : stop when upper - lower <= tol; without tol and eps the bounds are improved until the budget ends
+    tol : stop when upper - lower <= tol; without tol and eps the bounds are improved until the budget ends. It has no
+        effect beyond 6 dimensions, where only witnesses are tried
     max_seconds : the budget of the search; what is proved by then is valid
     executor : concurrent.futures.Executor that shares the search
 
     The pieces are recovered from the stored weights; a point nearer to a boundary than rounding can tell counts for
-    both sides. On R^n the stored affine map must have exactly the slope of the target's, and |f - L| is bounded on
-    the unbounded slabs outside the cells, by interval arithmetic or by the target's tail.
+    both sides. From four dimensions on, a witness (see `witness`) comes first; branch and bound, the only method in
+    fewer, follows where that decides nothing and there are few cells. On R^n the stored affine map must have exactly
+    the slope of the target's, and |f - L| is bounded on the unbounded slabs outside the cells, by interval arithmetic
+    or by the target's tail.
 
     `claim` is "certified", or "certified on condition" when something in `rests_on` is only claimed; "sampled" when
     the budget ended without an upper bound. Raises ValueError when a point refutes what the target claims,

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.bench_witness [--quick]
 
-For exp(-|x|^2) on R^n, one line a cover: its cells and the leaves of the witness; seconds to bound |f - y| on all cells,
-to find a witness and to check it; cells per second of bounds and check together, and that as a ratio to plain float64
-evaluation of f in the same run.
+For exp(-|x|^2) on R^n, one line a cover: its cells and the leaves of the witness; seconds to bound |f - y| on all
+cells, to find a witness and to check it; cells per second of bounds and check together, and that as a ratio to plain
+float64 evaluation of f in the same run.
 """
 
 import argparse
