@@ -218,7 +218,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from approx.evaluation import sup_error
 
     saved = storage.load(args.file)
-    target, domain = _target_and_domain(args)
+    target, domain = _target_and_domain(args, saved.network.dim_in)
     report = sup_error(
         saved.network,
         target,
@@ -242,7 +242,7 @@ def _certify(args: argparse.Namespace) -> int:
     from approx.domains import WholeSpace
 
     saved = storage.load(args.file)
-    target, domain = _target_and_domain(args)
+    target, domain = _target_and_domain(args, saved.network.dim_in)
     if domain is None and saved.provenance.get("domain") == str(WholeSpace(target.dim_in)):
         domain = WholeSpace(target.dim_in)
     eps = _built_for(saved) if args.eps is None else args.eps
@@ -309,14 +309,14 @@ def _show_progress(args: argparse.Namespace) -> bool:
     return not args.quiet and sys.stderr.isatty()
 
 
-def _target_and_domain(args: argparse.Namespace) -> tuple[Any, Any]:
-    """The target, and the domain or None if the user named none."""
+def _target_and_domain(args: argparse.Namespace, known: int | None = None) -> tuple[Any, Any]:
+    """The target, and the domain or None if the user named none; `known` is the dimension if --dim is not given."""
     from approx import _checks
     from approx.domains import parse_domain
     from approx.targets import parse_target
     from approx.targets.expressions import Expression
 
-    dim = None if args.dim is None else _checks.count("radial", "--dim", args.dim, most=MAX_DIM)
+    dim = known if args.dim is None else _checks.count("radial", "--dim", args.dim, most=MAX_DIM)
     lipschitz = getattr(args, "lipschitz", None)
     if args.domain is None:
         return parse_target(args.target, dim=dim, lipschitz=lipschitz), None

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from approx import _checks
-from approx.activations import RadialIdentity, StepReLU
 from approx.certification.branch import Bracket, branch_and_bound
 from approx.certification.certificate import Certificate
 from approx.certification.dense import Difference, search_dense
 from approx.certification.enclosures import Enclosure, enclosure_of
-from approx.certification.pieces import Pieces, pieces
+from approx.certification.pieces import Pieces, is_stepwise, pieces
 from approx.certification.witness import Witnessed, witnessed
 from approx.domains import Ball, Box, WholeSpace
 from approx.networks import RadialNetwork
@@ -85,13 +84,15 @@ def certify(
     domain : Box, Ball or WholeSpace, by default the construction's, else the target's compact domain
     eps : stop as soon as sup <= eps is proved or refuted, unless `tol` asks for more
     tol : stop when upper - lower <= tol and, if there is an eps, that is decided; without tol and eps the bounds are
-        improved until the budget ends
+        improved until the budget ends. It has no effect beyond 6 dimensions, where only witnesses are tried
     max_seconds : the budget of a search; what is proved by then is valid
     executor : concurrent.futures.Executor that shares the search
 
     Step-ReLU networks: the pieces are recovered from the stored weights; a point nearer to a boundary than rounding
-    can tell counts for both sides. On R^n the stored affine map must have exactly the slope of the target's, and
-    |f - L| is bounded on the unbounded slabs outside the cells, by interval arithmetic or by the target's tail.
+    can tell counts for both sides. From four dimensions on, a witness (see `witness`) comes first; branch and bound,
+    the only method in fewer, follows where that decides nothing and there are few cells. On R^n the stored affine map
+    must have exactly the slope of the target's, and |f - L| is bounded on the unbounded slabs outside the cells, by
+    interval arithmetic or by the target's tail.
 
     Networks with other radial activations, mixed ones too: Taylor forms bound F - f on boxes of a compact domain. An
     activation that is not registered needs `interval_h`, its profile h written with numpy.
@@ -154,7 +155,7 @@ def _plan(
     network: RadialNetwork, target: Target, domain: Box | Ball | WholeSpace, enclosure: Enclosure, eps: float | None
 ) -> _Plan:
     """By pieces where the network has finitely many, by Taylor forms otherwise."""
-    if _is_stepwise(network):
+    if is_stepwise(network):
         found = pieces(network, None if not domain.compact else _radius(domain))
         tail = None if domain.compact else _outside(found, target, enclosure, eps)
         core = domain if tail is None else Box.cube(domain.dim, tail.half)
@@ -167,12 +168,6 @@ def _plan(
     received = f"all of R^{domain.dim} for a network with other activations than Step-ReLU"
     required = "a compact domain: forms hold on boxes"
     raise GlobalBoundUnavailable(_checks.message(_CALL, received, required, "Pass a Box or a Ball."))
-
-
-def _is_stepwise(network: RadialNetwork) -> bool:
-    """Whether the network has finitely many affine pieces, which can be recovered."""
-    kinds = {type(block.activation) for block in network.blocks}
-    return kinds <= {StepReLU, RadialIdentity, type(None)}
 
 
 def _search_pieces(found: Pieces, enclosure: Enclosure, core: Box | Ball) -> functools.partial[Bracket]:

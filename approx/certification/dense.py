@@ -17,7 +17,7 @@ from approx.certification.intervals import TINY, UNIT, Interval, up
 from approx.domains import Ball, Box
 from approx.networks import RadialNetwork
 
-__all__ = ["Difference", "search_dense"]
+__all__ = ["Difference", "search_dense", "without_cells"]
 
 Array = NDArray[np.float64]
 
@@ -110,10 +110,12 @@ def _tilted(form: Form, slopes: list, radius: Array) -> Form:
     return form._replace(terms=terms, error=error)
 
 
+def without_cells(difference: Difference) -> tuple[Cells, Array, AffineMap, Difference]:
+    """F - f as a problem for branch and bound: no cells, and the affine map 0 against the difference."""
+    n, m = difference.layers.dim_in, difference.layers.dim_out
+    return Cells(np.empty((0, n)), np.empty(0)), np.empty((0, m)), AffineMap.constant(np.zeros(m), n), difference
+
+
 def search_dense(difference: Difference, domain: Box | Ball, **limits) -> Bracket:
     """Branch and bound for sup |F - f|; limits as for `branch_and_bound`."""
-    m = difference.layers.dim_out
-    nothing = Cells(np.empty((0, domain.dim)), np.empty(0))
-    return branch_and_bound(
-        nothing, np.empty((0, m)), AffineMap.constant(np.zeros(m), domain.dim), difference, domain, **limits
-    )
+    return branch_and_bound(*without_cells(difference), domain, **limits)

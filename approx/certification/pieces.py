@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from approx import _checks
+from approx.activations import RadialIdentity, StepReLU
 from approx.affine import AffineMap
 from approx.certification._exact import exact_affine
 from approx.certification._recovery import AmbiguousNetwork, Errors, Recovery, recover
@@ -39,7 +40,7 @@ from approx.certification.cells import Cells
 from approx.covers import Cover
 from approx.networks import RadialNetwork
 
-__all__ = ["AmbiguousNetwork", "Pieces", "pieces"]
+__all__ = ["AmbiguousNetwork", "Pieces", "is_stepwise", "pieces"]
 
 Array = NDArray[np.float64]
 _CALL = "pieces"
@@ -268,6 +269,12 @@ class Pieces:
             first = np.argmax(inside, axis=1)
             found[start : start + block] = np.where(inside.any(axis=1), self.nonempty[first], -1)
         return found
+
+
+def is_stepwise(network: RadialNetwork) -> bool:
+    """Whether the network has finitely many affine pieces, which can be recovered."""
+    kinds = {type(block.activation) for block in network.blocks}
+    return kinds <= {StepReLU, RadialIdentity, type(None)}
 
 
 def pieces(network: RadialNetwork, radius: float | None = None) -> Pieces:

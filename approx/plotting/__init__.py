@@ -5,7 +5,7 @@ made, so that notebooks and ``plt.show()`` find it; with one, pyplot is not touc
 """
 
 from approx.plotting._cells import capture_plot, cover_plot
-from approx.plotting._certificates import bracket_plot, worst_cell_plot
+from approx.plotting._certificates import bound_map, bracket_plot, worst_cell_plot
 from approx.plotting._compression import compression_picture
 from approx.plotting._convergence import convergence_plot, experiments_picture
 from approx.plotting._functions import error_map, function_plot
@@ -13,6 +13,7 @@ from approx.plotting._networks import network_picture, profile_plot
 from approx.plotting._overview import overview
 
 __all__ = [
+    "bound_map",
     "bracket_plot",
     "capture_plot",
     "compression_picture",

@@ -1,4 +1,4 @@
-"""Certificates: how their bounds closed in, and the box and the cells that the upper bound comes from."""
+"""Certificates: how their bounds closed in, where the error is large, and the cells that the upper bound comes from."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from approx import _checks
-from approx.certification import Certificate, Pieces, pieces
+from approx.certification import Certificate, Pieces, local_bounds, pieces
 from approx.domains import Box
 from approx.plotting._functions import error_map
-from approx.plotting._style import BLUE, GREY, ORANGE, make_axes, quantity
+from approx.plotting._style import BLUE, GREY, ORANGE, coordinates, make_axes, quantity
 
-__all__ = ["bracket_plot", "worst_cell_plot"]
+__all__ = ["bound_map", "bracket_plot", "worst_cell_plot"]
 
 Array = NDArray[np.float64]
 _ROOM = 6.0  # of the worst box, drawn about it
@@ -59,6 +59,67 @@ def bracket_plot(report: Any, ax: Axes | None = None) -> Axes:
     gap = upper[-1] - lower[-1]
     ax.set_title(f"bounds {gap:.2g} apart after {report.samples:,} boxes", fontsize="medium")
     ax.legend(fontsize="small")
+    return ax
+
+
+def bound_map(report: Any, ax: Axes | None = None, *, domain: Box | None = None, parts: int | None = None) -> Axes:
+    """Certified bounds of |F - f| part by part: where the error is large, and how closely it is known.
+
+    n = 1: the lower and upper bound on intervals. n >= 2: the upper bound on squares of the plane of the first two
+    coordinates, on all of the worst box's extent in the others; squares whose bounds are more than a twentieth of the
+    largest bound apart have a dot.
+
+    report : a Certificate; domain : the part to draw, by default the report's, on R^n the target's
+    parts : how many along each side, by default 64 for n = 1 and 24 otherwise
+    ax : where to draw; a new pyplot figure if None
+
+    Returns the Axes. Raises TypeError or ValueError for anything else, and for a domain of another dimension.
+
+    >>> import constructions
+    >>> from approx import certify, targets
+    >>> from matplotlib.figure import Figure
+    >>> proof = certify(constructions.build(targets.gaussian(dim=1), 0.2, verify=False))
+    >>> bound_map(proof, Figure().subplots(), parts=8).get_ylabel()
+    '$|F - f|$'
+    """
+    call = "bound_map"
+    report = _certificate(call, report)
+    n = report.target.dim_in
+    known = report.domain if report.domain.compact else report.target.domain
+    box = known.bounding_box() if domain is None else domain
+    if not isinstance(box, Box) or box.dim != n:
+        raise ValueError(_checks.message(call, f"domain = {_checks.show(domain)}", f"a Box of R^{n}", "Pass a Box."))
+    count = _checks.count(call, "parts", (64 if n == 1 else 24) if parts is None else parts)
+    middle = (box.lower + box.upper) / 2
+    rest = np.stack([middle, np.nextafter(middle, np.inf)]) if report.worst_box is None else report.worst_box
+    edges = [np.linspace(box.lower[j], box.upper[j], count + 1) for j in range(min(n, 2))]
+    corners = np.stack(np.meshgrid(*(np.arange(count) for _ in edges), indexing="ij"), axis=-1).reshape(
+        count ** len(edges), -1
+    )
+    lower, upper = (np.tile(end, (len(corners), 1)) for end in rest)
+    for j, edge in enumerate(edges):
+        lower[:, j], upper[:, j] = edge[corners[:, j]], edge[corners[:, j] + 1]
+    low, high = local_bounds(report, lower, upper)
+    ax = make_axes(call, ax)
+    label = quantity("$|F - f|$", report.target.unit)
+    if n == 1:
+        ax.stairs(high, edges[0], baseline=low, fill=True, color=ORANGE, alpha=0.35, label="certified bounds")
+        ax.stairs(high, edges[0], color=ORANGE, lw=1.2)
+        ax.stairs(low, edges[0], color=BLUE, lw=1.2)
+        ax.set_ylabel(label)
+        ax.set_ylim(0, None)
+        if report.eps is not None:
+            ax.axhline(report.eps, color="black", ls="--", lw=1, label=f"eps = {report.eps:g}")
+        ax.legend(fontsize="small")
+    else:
+        grid = high.reshape(count, count)
+        image = ax.pcolormesh(edges[0], edges[1], grid.T, cmap="cividis", vmin=0, vmax=report.eps)
+        loose = high - low > high.max() / 20
+        ax.plot(*((lower + upper) / 2)[loose, :2].T, ".", color="white", ms=3)
+        ax.figure.colorbar(image, ax=ax, label=f"upper bound of {label}")
+    coordinates(ax, report.target.axis_unit, Box(box.lower[:2], box.upper[:2]))
+    gap = float((high - low).max())
+    ax.set_title(f"bounds on {len(low):,} parts, at most {gap:.2g} apart", fontsize="medium")
     return ax
 
 

@@ -12,6 +12,7 @@ from flint import arb
 import constructions
 from approx import Box, certify, targets
 from approx.activations import activation, activation_names
+from approx.certification import local_bounds
 from approx.certification._arb import ArbArray, forward, precision
 from approx.networks import RadialNetwork
 
@@ -161,3 +162,43 @@ def test_opaque_targets_are_trusted_to_float64():
     target = targets.from_numpy(opaque, 1, domain=Box([0.0], [1.0]), lipschitz=1.0)
     check = certify(constructions.build(target, 0.2, verify=False)).recheck(samples=2)
     assert check.holds and "float64" in check.basis
+
+
+@pytest.mark.parametrize("kind", ["pieces", "dense"])
+def test_local_bounds_are_those_of_a_search_on_each_box(kind):
+    if kind == "pieces":
+        report = certify(constructions.build(targets.peaks(), 0.5, verify=False))
+    else:
+        weights = np.random.default_rng(0).normal(size=(2, 4, 2))
+        layers = [
+            (torch.tensor(weights[0]), torch.zeros(4).double(), activation("radial_swish")),
+            (torch.tensor(weights[1].T[:1]), torch.zeros(1).double(), None),
+        ]
+        report = certify(RadialNetwork.from_layers(layers), targets.peaks(), Box.cube(2, 2.0), tol=0.05)
+    lower = np.random.default_rng(1).uniform(-1.5, 1.0, size=(12, 2))
+    upper = lower + np.random.default_rng(2).uniform(0.01, 0.5, size=(12, 2))
+    low, high = local_bounds(report, lower, upper, tol=0.01)
+    for a, b, least, most in zip(lower, upper, low, high, strict=True):
+        alone = certify(report.network, report.target, Box(a, b), tol=1e-4)
+        assert least <= alone.upper and alone.lower <= most <= alone.upper + 0.1
+    assert (high - low).max() < 0.1 and np.median(high - low) <= 0.01
+    points = lower + np.random.default_rng(3).random((500, 12, 2)) * (upper - lower)
+    gaps = np.linalg.norm(report.network.evaluate(points) - report.target(points), axis=2)
+    assert (gaps <= high).all()
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "options", "text"),
+    [
+        ([[0.0, 0.0]], [[0.0, 1.0]], {}, "lower < upper"),
+        ([[0.0]], [[1.0]], {}, "lower"),
+        ([[0.0, np.nan]], [[1.0, 1.0]], {}, "lower"),
+        ([[0.0, 0.0]], [[1.0, 1.0]], {"tol": -1.0}, "tol"),
+        ([[0.0, 0.0]], [[1.0, 1.0]], {"rounds": 1.5}, "rounds"),
+    ],
+)
+def test_local_bounds_refuse(report, lower, upper, options, text):
+    with pytest.raises((ValueError, TypeError), match=text):
+        local_bounds(report, lower, upper, **options)
+    with pytest.raises(TypeError, match="a Certificate"):
+        local_bounds(report.network, lower, upper)

@@ -747,6 +747,7 @@ def every_figure(**place):
         plotting.compression_picture(compress(built.network), fig=figure()),
         plotting.capture_plot(built.network, [[0.0, 0.0]], fig=figure()),
         plotting.overview(built, fig=figure()),
+        plotting.bound_map(proof, axes(), parts=3),
         plotting.bracket_plot(proof, axes()),
         plotting.worst_cell_plot(proof, axes()),
         plotting.convergence_plot(trained, axes()),
@@ -813,6 +814,20 @@ class TestCertificates:
         shifted = Target(fn=lambda x: x[:, 0] * 1.5, dim_in=2, domain=Box.cube(2, 2.0), lipschitz=1.5)
         plotting.worst_cell_plot(certify(plain, shifted, tol=1e-3), ax)
         assert "the affine map" in ax.get_title() and len(ax.patches) == 1
+
+    def test_bounds_part_by_part(self, ax):
+        plotting.bound_map(certify(hole(1), linear(1), tol=1e-3), ax, parts=8)
+        upper, lower = (patch.get_data().values for patch in ax.patches[1:3])
+        assert upper == pytest.approx([0, 1, 1, 0.5, 0.5, 1, 1, 0], abs=1e-6)  # |x| where |x| < 1, else 0
+        assert lower[[0, 2, 3, 4, 5, 7]] == pytest.approx(upper[[0, 2, 3, 4, 5, 7]], abs=0.05)
+        assert (lower <= upper).all() and lower[1] == 0  # where rounding may put -1 on either side
+
+    def test_a_map_of_bounds(self, proof, ax):
+        plotting.bound_map(proof, ax, parts=4)
+        bounds = ax.collections[0].get_array().reshape(4, 4)  # rows are x_2
+        assert bounds[1:3, 1:3].max() == pytest.approx(1.0, abs=0.01) and bounds[0, 0] == pytest.approx(0, abs=0.01)
+        with pytest.raises(ValueError, match=r"a Box of R\^2"):
+            plotting.bound_map(proof, ax, domain=Box.cube(3, 1.0))
 
     def test_a_certificate_can_be_drawn_alone(self, proof, ax):
         plotting.error_map(proof, ax=ax)

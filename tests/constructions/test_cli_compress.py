@@ -37,7 +37,7 @@ def network(kind, widths=(1, 8, 16, 8, 1)):
 def saved(tmp_path):
     file = tmp_path / "net.safetensors"
     cover = Cover([[0.0]], [[1.0]], AffineMap.constant([0.0], 1), radii=[1.0])
-    storage.save(file, network(activations.Squashing()), cover=cover, provenance={"target": "wave"})
+    storage.save(file, network(activations.Squashing()), cover=cover, provenance={"target": "wave", "upper": 0.1})
     return file
 
 
@@ -49,7 +49,7 @@ def test_it_writes_the_smaller_network(run, saved, tmp_path):
         assert part in text
     small, full = storage.load(out), storage.load(saved)
     assert small.network.widths == (1, 2, 3, 4, 1)
-    assert small.provenance["target"] == "wave"
+    assert small.provenance["target"] == "wave" and "upper" not in small.provenance  # it was of other weights
     assert small.provenance["compressed"]["method"] == "qr"
     assert small.cover is not None
     x = np.linspace(-3, 3, 50)[:, None]
