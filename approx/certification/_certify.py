@@ -26,10 +26,14 @@ __all__ = ["GlobalBoundUnavailable", "certify"]
 
 _CALL = "certify"
 _DECIDED = 1e-6  # of eps: closer bounds would decide nothing that rounding leaves open
+_LEAST = 1e-300
 _WARM_UP = 256  # boxes, for pieces; forms compile nothing of their own
 _GROWTH = 1.25
 _STEPS = 60
+_FARTHEST, _NEAREST = 1e150, 1e-150  # |x| whose squares are numbers
 _SAMPLES = 1024
+_CONFRONTED = 255  # points where computed values are compared with the bounds
+_NOISE = 1e-13  # more than the rounding of such a comparison
 
 
 class GlobalBoundUnavailable(ValueError):
@@ -90,7 +94,8 @@ def certify(
     Both hold for F in real arithmetic and for F as evaluated in the network's dtype, at the points of the domain.
 
     `claim` is "certified", or "certified on condition" when something in `rests_on` is only claimed; "sampled" when
-    the budget ended without an upper bound. Raises ValueError when a point refutes what the target claims,
+    the budget ended without an upper bound. Raises ValueError when a point refutes what the target claims, when the
+    network computes something else than its stored layers, and for a domain beyond that of claims about the target;
     EnclosureUnavailable when nothing bounds the target between points, GlobalBoundUnavailable on R^n when nothing
     bounds |F - f| at infinity, AmbiguousNetwork when rounding decides what a layer does to a constant.
 
@@ -109,13 +114,20 @@ def certify(
         required = "a RadialNetwork (or a construction) and a Target"
         raise TypeError(_checks.message(_CALL, received, required, "Pass the network and what it approximates."))
     domain = getattr(built, "domain", target.domain) if domain is None else domain
+    if not isinstance(domain, Box | Ball | WholeSpace):
+        received = f"domain = {_checks.show(domain)}"
+        raise TypeError(_checks.message(_CALL, received, "a Box, a Ball or WholeSpace", "Build one with approx.Box."))
     eps = getattr(built, "eps", None) if eps is None else _checks.positive(_CALL, "eps", eps)
+    tol = None if tol is None else _checks.positive(_CALL, "tol", tol)
+    max_seconds = _checks.positive(_CALL, "max_seconds", max_seconds)
     if (network.dim_in, network.dim_out) != (target.dim_in, target.dim_out) or domain.dim != target.dim_in:
         received = f"a network R^{network.dim_in} -> R^{network.dim_out} and {domain} for a target R^{target.dim_in}"
         required = f"R^{target.dim_in} -> R^{target.dim_out} and a domain of R^{target.dim_in}"
         raise ValueError(_checks.message(_CALL, received, required, "Match them."))
     check_claims(target)
     enclosure = enclosure_of(target)
+    if domain.compact and not enclosure.everywhere:
+        target.with_domain(domain)  # refuses points where nothing is known of f
     plan = _plan(network, target, domain, enclosure, eps)
     warm_up = 1 if plan.layers is None else _WARM_UP
     plan.search(max_boxes=warm_up, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
@@ -125,7 +137,7 @@ def certify(
         if eps is not None and bracket.lower <= eps < bracket.upper:  # near bounds do not decide a nearer eps
             bracket = _both(bracket, plan.search(eps=eps, **limits))
     else:
-        bracket = plan.search(eps=eps, tol=None if eps is None else _DECIDED * eps, **limits)
+        bracket = plan.search(eps=eps, tol=None if eps is None else max(_DECIDED * eps, _LEAST), **limits)
     return _report(network, target, domain, enclosure, plan, bracket, eps, time.perf_counter() - started)
 
 
@@ -133,8 +145,9 @@ def _plan(
     network: RadialNetwork, target: Target, domain: Box | Ball | WholeSpace, enclosure: Enclosure, eps: float | None
 ) -> _Plan:
     """By pieces where the network has finitely many, by Taylor forms otherwise."""
+    radius = _radius(domain) if domain.compact else None
     if _is_stepwise(network):
-        found = pieces(network, None if not domain.compact else _radius(domain))
+        found = pieces(network, radius)
         tail = None if domain.compact else _outside(found, target, enclosure, eps)
         core = domain if tail is None else Box.cube(domain.dim, tail.half)
         search = _search_pieces(found, enclosure, core)
@@ -156,6 +169,11 @@ def _is_stepwise(network: RadialNetwork) -> bool:
 
 def _search_pieces(found: Pieces, enclosure: Enclosure, core: Box | Ball) -> functools.partial[Bracket]:
     radius = _radius(core)
+    error = found.value_error(radius)
+    if not np.isfinite(error):
+        received = f"a network whose rounding errors have no bound for |x| <= {radius:.3g}"
+        required = "layers whose squares do not overflow in the network's dtype"
+        raise ValueError(_checks.message(_CALL, received, required, "Rescale the layers, or pass a smaller domain."))
     return functools.partial(
         branch_and_bound,
         found.cells(radius),
@@ -163,14 +181,23 @@ def _search_pieces(found: Pieces, enclosure: Enclosure, core: Box | Ball) -> fun
         found.affine,
         enclosure,
         core,
-        value_error=found.value_error(radius),
+        value_error=error,
     )
 
 
 def _radius(domain: Box | Ball) -> float:
     """The largest |x| of a compact domain, rounded up."""
-    box = domain.bounding_box()
-    return float(np.linalg.norm(np.maximum(np.abs(box.lower), np.abs(box.upper)))) * (1 + 1e-12)
+    if isinstance(domain, Ball):
+        radius = float(np.linalg.norm(domain.center)) + domain.radius
+    else:
+        radius = float(np.linalg.norm(np.maximum(np.abs(domain.lower), np.abs(domain.upper))))
+    if not radius < _FARTHEST:
+        raise ValueError(_checks.message(_CALL, f"{domain}", f"|x| < {_FARTHEST:g} there", "Pass a smaller domain."))
+    return max(radius, _NEAREST) * (1 + 1e-12)
+
+
+def _center(domain: Box | Ball) -> NDArray[np.float64]:
+    return domain.center if isinstance(domain, Ball) else domain.project(domain.lower / 2 + domain.upper / 2)
 
 
 def _outside(found: Pieces, target: Target, enclosure: Enclosure, eps: float | None) -> _Tail:
@@ -237,6 +264,27 @@ def _both(first: Bracket, second: Bracket) -> Bracket:
     )
 
 
+def _confront(
+    network: RadialNetwork, enclosure: Enclosure, region: Box | Ball, argmax: NDArray, lower: float, upper: float
+) -> None:
+    """Raise ValueError where the network computes other values than its stored layers can have, as one does whose
+    forward pass was overridden."""
+    points = np.concatenate([argmax[None], region.sample(_CONFRONTED)])
+    values = network.evaluate(points)
+    low, high = enclosure.range(points, points)
+    with np.errstate(all="ignore"):
+        least = np.linalg.norm(np.maximum(np.maximum(low - values, values - high), 0.0), axis=1) * (1 - _NOISE)
+        most = np.linalg.norm(np.maximum(high - values, values - low), axis=1) * (1 + _NOISE) + _NOISE * lower
+    wrong = ~(least <= upper) & np.isfinite(upper)  # a value that is NaN is wrong too
+    wrong[0] |= most[0] < lower
+    if wrong.any():
+        i = int(wrong.argmax())
+        received = f"a network that computes {values[i].tolist()} at x = {points[i].tolist()}"
+        required = f"|F - f| within {lower!r} .. {upper!r}, as its stored layers have it"
+        action = "Undo what changes its layers or activations, such as an overridden forward."
+        raise ValueError(_checks.message(_CALL, received, required, action))
+
+
 def _report(
     network: RadialNetwork,
     target: Target,
@@ -258,7 +306,8 @@ def _report(
     if tail is not None:
         rests_on.append(f"outside the cells, {tail.because}" + (", which is a claim" if tail.conditional else ""))
     conditional = enclosure.conditional or bool(plan.claims) or (tail is not None and tail.conditional)
-    argmax = np.zeros(target.dim_in) if bracket.argmax is None else bracket.argmax
+    argmax = _center(target.domain if tail else domain) if bracket.argmax is None else bracket.argmax
+    _confront(network, enclosure, domain if tail is None else target.domain, argmax, bracket.lower, upper)
     inside = tail is None or bracket.upper >= tail.bound
     cells = () if plan.layers is None else bracket.worst_cells if inside else (-1,)
     return Certificate(

@@ -27,6 +27,8 @@ Bounds = Callable[[Array, Array, "AffineMap | None"], Interval]
 CHUNK = 1 << 14  # boxes at a time: their temporaries stay in the cache
 UNITS = 16  # an enclosure given with a target is widened by so many units in the last place
 EVALUATION_ERROR = 1e-12  # of float64 evaluation of f, relative to max(1, |f|); assumed, not proved
+_NATURAL = "interval arithmetic"
+_PROBES = 256  # points at which fn on intervals is compared with fn on arrays
 ROUNDING = 1 + 2.0**-40  # more than the rounding of a norm or of a Lipschitz bound
 
 
@@ -53,6 +55,11 @@ class Enclosure:
     conditional: bool
     _bounds: Bounds = field(repr=False)
     _differentiable: bool = field(default=False, repr=False)
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether the bounds hold beyond the target's domain: claims do so for targets with an affine part only."""
+        return self.basis == _NATURAL or self.target.affine is not None
 
     def range(self, lower: ArrayLike, upper: ArrayLike) -> tuple[Array, Array]:
         """Boxes lower, upper (k, n), sides may be infinite or points -> low, high (k, m), low <= f <= high on the box.
@@ -122,7 +129,7 @@ def enclosure_of(target: Target) -> Enclosure:
     obstacle = _obstacle(target, _natural)
     if obstacle is None:
         differentiable = _obstacle(target, mean_value) is None
-        return Enclosure(target, "interval arithmetic", False, _interval_bounds(target, differentiable), differentiable)
+        return Enclosure(target, _NATURAL, False, _interval_bounds(target, differentiable), differentiable)
     proved = target.lipschitz_source == "proved"
     if target.enclosure is not None:
         basis = "the target's enclosure" if proved else "the target's enclosure, as claimed by the caller"
@@ -169,7 +176,7 @@ def _natural(function: Callable[[Any], Any], boxes: Interval) -> Interval:
 
 def _obstacle(target: Target, method: Callable[[Any, Interval], Interval]) -> str | None:
     """Why the method does not work on the target, found by trying it at points of the domain and on boxes there."""
-    points = target.domain.sample(4)
+    points = target.domain.sample(_PROBES)
     values = target(points)
     try:
         at_points = method(function_of(target), _boxes(points, points))
