@@ -21,6 +21,7 @@ from approx.certification.pieces import Pieces, pieces
 from approx.domains import Ball, Box, WholeSpace
 from approx.networks import RadialNetwork
 from approx.targets import Target, check_claims, check_tail
+from approx.targets.falsify import tail_at
 
 __all__ = ["GlobalBoundUnavailable", "certify"]
 
@@ -91,7 +92,8 @@ def certify(
     Networks with other radial activations, mixed ones too: Taylor forms bound F - f on boxes of a compact domain. An
     activation that is not registered needs `interval_h`, its profile h written with numpy.
 
-    Both hold for F in real arithmetic and for F as evaluated in the network's dtype, at the points of the domain.
+    Both hold for F in real arithmetic and for F as evaluated in the network's dtype, at the points of the domain; on
+    R^n for the latter only in a cube that holds all cells, since far out the rounding of L(x) exceeds every bound.
 
     `claim` is "certified", or "certified on condition" when something in `rests_on` is only claimed; "sampled" when
     the budget ended without an upper bound. Raises ValueError when a point refutes what the target claims, when the
@@ -222,7 +224,7 @@ def _outside(found: Pieces, target: Target, enclosure: Enclosure, eps: float | N
     because, conditional = f"{enclosure.basis} on the slabs |x_k| >=", enclosure.conditional
     if not np.isfinite(bounds).any() and target.tail is not None:
         check_tail(target)
-        bounds = [float(target.tail(half)) for half in halves]
+        bounds = [tail_at(target, half) for half in halves]
         because, conditional = "the target's tail at", target.lipschitz_source != "proved"
     least = np.nanmin(bounds, initial=np.inf)
     if not np.isfinite(least):
@@ -306,8 +308,10 @@ def _report(
     if tail is not None:
         rests_on.append(f"outside the cells, {tail.because}" + (", which is a claim" if tail.conditional else ""))
     conditional = enclosure.conditional or bool(plan.claims) or (tail is not None and tail.conditional)
-    argmax = _center(target.domain if tail else domain) if bracket.argmax is None else bracket.argmax
-    _confront(network, enclosure, domain if tail is None else target.domain, argmax, bracket.lower, upper)
+    argmax = _center(domain if tail is None else target.domain) if bracket.argmax is None else bracket.argmax
+    _confront(
+        network, enclosure, domain if tail is None else Box.cube(domain.dim, tail.half), argmax, bracket.lower, upper
+    )
     inside = tail is None or bracket.upper >= tail.bound
     cells = () if plan.layers is None else bracket.worst_cells if inside else (-1,)
     return Certificate(

@@ -56,6 +56,10 @@ class Enclosure:
     _bounds: Bounds = field(repr=False)
     _differentiable: bool = field(default=False, repr=False)
 
+    def __reduce__(self) -> tuple[Callable[[Target], Enclosure], tuple[Target]]:
+        """Made anew from the target where it is unpickled, as in the workers of a process pool."""
+        return enclosure_of, (self.target,)
+
     @property
     def everywhere(self) -> bool:
         """Whether the bounds hold beyond the target's domain: claims do so for targets with an affine part only."""

@@ -117,7 +117,8 @@ class Layers:
     """The layers of a network R^n -> R^m as the forms need them.
 
     Raises TypeError for anything but a RadialNetwork; ValueError for dtypes other than float64 and float32, for weights
-    that are NaN or infinite, for activations without known bounds, and for networks whose dense matrices would have more than 2e7 entries.
+    that are NaN or infinite, for activations without known bounds, and for networks whose dense matrices would have
+    more than 2e7 entries.
     """
 
     def __init__(self, network: RadialNetwork, call: str):

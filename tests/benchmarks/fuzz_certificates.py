@@ -2,14 +2,15 @@
 
     python -m tests.benchmarks.fuzz_certificates [--cases 2000] [--seed 0] [--seconds 1]
 
-Every certificate is attacked: at random points, at corners, on both sides of recovered cell boundaries and of jumps found
-by bisection, by ascent on |F - f|, always with the network as it computes in its own dtype by both engines, and by
-`recheck`. Points that seem to exceed a bound are settled with f in ball arithmetic. Prints kinds x outcomes and exits 1
-if a value lies above `upper`, `lower` is not attained, `recheck` contradicts, or certify fails with an error that is
-not a worded refusal.
+Every certificate is attacked: at random points, at corners, on both sides of recovered cell boundaries and of jumps
+found by bisection, by ascent on |F - f|, always with the network as it computes in its own dtype by both engines, and
+by `recheck`. Points that seem to exceed a bound are settled with f in ball arithmetic. Prints kinds x outcomes and
+exits 1 if a value lies above `upper`, `lower` is not attained, `recheck` contradicts, or certify fails with an error
+that is not a worded refusal.
 """
 
 import argparse
+import itertools
 import sys
 import time
 import traceback
@@ -84,7 +85,7 @@ def make_case(kind: str, seed: int, seconds: float) -> Case:
 def random_layers(rng, kind: str, n: int, m: int, size: float, dtype: torch.dtype) -> RadialNetwork:
     widths = [n, *(int(w) for w in rng.integers(1, 6, rng.integers(1, 7))), m]
     layers = []
-    for i, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (before, after) in enumerate(itertools.pairwise(widths)):
         weight = rng.normal(size=(after, before)) * 10.0 ** rng.uniform(-0.5, 0.7) / (size if i == 0 else 1.0)
         bias = rng.normal(size=after) * 10.0 ** rng.uniform(-1, 0.3)
         if kind == "degenerate":
