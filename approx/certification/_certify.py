@@ -130,7 +130,8 @@ def certify(
     enclosure = enclosure_of(target)
     if domain.compact and not enclosure.everywhere:
         target.with_domain(domain)  # refuses points where nothing is known of f
-    plan = _plan(network, target, domain, enclosure, eps)
+    with np.errstate(all="ignore"):  # what overflows is refused below, or has infinite bounds
+        plan = _plan(network, target, domain, enclosure, eps)
     warm_up = 1 if plan.layers is None else _WARM_UP
     plan.search(max_boxes=warm_up, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
     limits = {"max_seconds": max_seconds, "executor": executor, "progress": progress}
