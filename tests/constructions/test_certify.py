@@ -184,7 +184,7 @@ def test_a_claim_says_nothing_beyond_its_domain(facts):
 def test_another_function_on_intervals_is_found_out():
     def two_faced(x):
         try:
-            return np.where(np.abs(x[:, 0] - 0.7) < 0.02, 5.0, 0.0) + x[:, 0]
+            return np.where(np.abs(x[:, 0] + 0.2) < 0.02, 5.0, 0.0) + x[:, 0]
         except TypeError:
             return 1.0 * x[:, 0]
 
@@ -209,6 +209,8 @@ def test_a_network_that_computes_something_else_is_refused():
             certify(Doubled(plain.blocks), target, tol=1e-3)
     with pytest.raises(ValueError, match="a network that computes"):
         certify(layers(([[1.0]], [0.0], changed), ([[1.0]], [0.0], None)), target, tol=1e-3)
+    with pytest.raises(ValueError, match="a network that computes"):  # less than its layers are proved to err
+        certify(Doubled(layers(([[1.0]], [0.0], None)).blocks), targets.from_expression("2*x"), tol=1e-3)
 
 
 @pytest.mark.parametrize("rho", [StepReLU(), Squashing()])
