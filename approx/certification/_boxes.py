@@ -209,7 +209,9 @@ class Problem:
         rows = np.repeat(np.arange(len(block)), 4)
         lower, upper = block.lower[rows], block.upper[rows]
         tiny = np.empty(len(rows), np.bool_)
-        _split(lower, upper, block.cuts, 1 / self._scale, tiny)
+        with np.errstate(over="ignore"):
+            density = 1 / self._scale
+        _split(lower, upper, block.cuts, density, tiny)
         return lower, upper, rows, tiny
 
     def proposals(self, block: Block) -> Array:

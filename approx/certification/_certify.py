@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from approx import _checks
 from approx.certification.branch import Bracket, branch_and_bound
@@ -20,17 +21,22 @@ from approx.certification.witness import Witnessed, witnessed
 from approx.domains import Ball, Box, WholeSpace
 from approx.networks import RadialNetwork
 from approx.targets import Target, check_claims, check_tail
+from approx.targets.falsify import tail_at
 
 __all__ = ["GlobalBoundUnavailable", "certify"]
 
 _CALL = "certify"
 _DECIDED = 1e-6  # of eps: closer bounds would decide nothing that rounding leaves open
+_LEAST = 1e-300
 _WARM_UP = 256  # boxes, for pieces; forms compile nothing of their own
 _GROWTH = 1.25
 _STEPS = 60
+_FARTHEST, _NEAREST = 1e150, 1e-150  # |x| whose squares are numbers
 _SAMPLES = 1024
 _WITNESSED = 4  # from this dimension on a witness is tried first, and above it branch and bound only
 _STILL, _MANY = 6, 20_000  # up to this dimension and for so many cells
+_CONFRONTED = 255  # points where computed values are compared with the bounds
+_NOISE = 1e-13  # more than the rounding of such a comparison
 
 
 class GlobalBoundUnavailable(ValueError):
@@ -97,10 +103,12 @@ def certify(
     Networks with other radial activations, mixed ones too: Taylor forms bound F - f on boxes of a compact domain. An
     activation that is not registered needs `interval_h`, its profile h written with numpy.
 
-    Both hold for F in real arithmetic and for F as evaluated in the network's dtype, at the points of the domain.
+    Both hold for F in real arithmetic and for F as evaluated in the network's dtype, at the points of the domain; on
+    R^n for the latter only in a cube that holds all cells, since far out the rounding of L(x) exceeds every bound.
 
     `claim` is "certified", or "certified on condition" when something in `rests_on` is only claimed; "sampled" when
-    the budget ended without an upper bound. Raises ValueError when a point refutes what the target claims,
+    the budget ended without an upper bound. Raises ValueError when a point refutes what the target claims, when the
+    network computes something else than its stored layers, and for a domain beyond that of claims about the target;
     EnclosureUnavailable when nothing bounds the target between points, GlobalBoundUnavailable on R^n when nothing
     bounds |F - f| at infinity, AmbiguousNetwork when rounding decides what a layer does to a constant.
 
@@ -119,14 +127,22 @@ def certify(
         required = "a RadialNetwork (or a construction) and a Target"
         raise TypeError(_checks.message(_CALL, received, required, "Pass the network and what it approximates."))
     domain = getattr(built, "domain", target.domain) if domain is None else domain
+    if not isinstance(domain, Box | Ball | WholeSpace):
+        received = f"domain = {_checks.show(domain)}"
+        raise TypeError(_checks.message(_CALL, received, "a Box, a Ball or WholeSpace", "Build one with approx.Box."))
     eps = getattr(built, "eps", None) if eps is None else _checks.positive(_CALL, "eps", eps)
+    tol = None if tol is None else _checks.positive(_CALL, "tol", tol)
+    max_seconds = _checks.positive(_CALL, "max_seconds", max_seconds)
     if (network.dim_in, network.dim_out) != (target.dim_in, target.dim_out) or domain.dim != target.dim_in:
         received = f"a network R^{network.dim_in} -> R^{network.dim_out} and {domain} for a target R^{target.dim_in}"
         required = f"R^{target.dim_in} -> R^{target.dim_out} and a domain of R^{target.dim_in}"
         raise ValueError(_checks.message(_CALL, received, required, "Match them."))
     check_claims(target)
     enclosure = enclosure_of(target)
-    plan = _plan(network, target, domain, enclosure, eps)
+    if domain.compact and not enclosure.everywhere:
+        target.with_domain(domain)  # refuses points where nothing is known of f
+    with np.errstate(all="ignore"):  # what overflows is refused below, or has infinite bounds
+        plan = _plan(network, target, domain, enclosure, eps)
     bracket = seen = None
     if plan.pieces is not None and target.dim_in >= _WITNESSED:
         seen = witnessed(plan.pieces, target, enclosure, domain, plan.core, eps, max_seconds)
@@ -144,7 +160,8 @@ def _search(plan: _Plan, eps: float | None, tol: float | None, limits: dict[str,
     """Branch and bound, until eps is decided and the bounds are within tol of each other."""
     warm_up = 1 if plan.pieces is None else _WARM_UP
     plan.search(max_boxes=warm_up, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
-    decide = functools.partial(plan.search, eps=eps, tol=None if eps is None else _DECIDED * eps, **limits)
+    near = None if eps is None else max(_DECIDED * eps, _LEAST)
+    decide = functools.partial(plan.search, eps=eps, tol=near, **limits)
     bracket = decide() if tol is None else plan.search(tol=tol, **limits)
     if tol is not None and eps is not None and not _decided(bracket, eps):
         return _both(bracket, decide())  # the bounds may be near each other, and eps between them
@@ -155,8 +172,9 @@ def _plan(
     network: RadialNetwork, target: Target, domain: Box | Ball | WholeSpace, enclosure: Enclosure, eps: float | None
 ) -> _Plan:
     """By pieces where the network has finitely many, by Taylor forms otherwise."""
+    radius = _radius(domain) if domain.compact else None
     if is_stepwise(network):
-        found = pieces(network, None if not domain.compact else _radius(domain))
+        found = pieces(network, radius)
         tail = None if domain.compact else _outside(found, target, enclosure, eps)
         core = domain if tail is None else Box.cube(domain.dim, tail.half)
         search = _search_pieces(found, enclosure, core)
@@ -172,6 +190,11 @@ def _plan(
 
 def _search_pieces(found: Pieces, enclosure: Enclosure, core: Box | Ball) -> functools.partial[Bracket]:
     radius = _radius(core)
+    error = found.value_error(radius)
+    if not np.isfinite(error):
+        received = f"a network whose rounding errors have no bound for |x| <= {radius:.3g}"
+        required = "layers whose squares do not overflow in the network's dtype"
+        raise ValueError(_checks.message(_CALL, received, required, "Rescale the layers, or pass a smaller domain."))
     return functools.partial(
         branch_and_bound,
         found.cells(radius),
@@ -179,14 +202,23 @@ def _search_pieces(found: Pieces, enclosure: Enclosure, core: Box | Ball) -> fun
         found.affine,
         enclosure,
         core,
-        value_error=found.value_error(radius),
+        value_error=error,
     )
 
 
 def _radius(domain: Box | Ball) -> float:
     """The largest |x| of a compact domain, rounded up."""
-    box = domain.bounding_box()
-    return float(np.linalg.norm(np.maximum(np.abs(box.lower), np.abs(box.upper)))) * (1 + 1e-12)
+    if isinstance(domain, Ball):
+        radius = float(np.linalg.norm(domain.center)) + domain.radius
+    else:
+        radius = float(np.linalg.norm(np.maximum(np.abs(domain.lower), np.abs(domain.upper))))
+    if not radius < _FARTHEST:
+        raise ValueError(_checks.message(_CALL, f"{domain}", f"|x| < {_FARTHEST:g} there", "Pass a smaller domain."))
+    return max(radius, _NEAREST) * (1 + 1e-12)
+
+
+def _center(domain: Box | Ball) -> NDArray[np.float64]:
+    return domain.center if isinstance(domain, Ball) else domain.project(domain.lower / 2 + domain.upper / 2)
 
 
 def _outside(found: Pieces, target: Target, enclosure: Enclosure, eps: float | None) -> _Tail:
@@ -211,7 +243,7 @@ def _outside(found: Pieces, target: Target, enclosure: Enclosure, eps: float | N
     because, conditional = f"{enclosure.basis} on the slabs |x_k| >=", enclosure.conditional
     if not np.isfinite(bounds).any() and target.tail is not None:
         check_tail(target)
-        bounds = [float(target.tail(half)) for half in halves]
+        bounds = [tail_at(target, half) for half in halves]
         because, conditional = "the target's tail at", target.lipschitz_source != "proved"
     least = np.nanmin(bounds, initial=np.inf)
     if not np.isfinite(least):
@@ -253,6 +285,27 @@ def _both(first: Bracket, second: Bracket) -> Bracket:
     )
 
 
+def _confront(
+    network: RadialNetwork, enclosure: Enclosure, region: Box | Ball, argmax: NDArray, lower: float, upper: float
+) -> None:
+    """Raise ValueError where the network computes other values than its stored layers can have, as one does whose
+    forward pass was overridden."""
+    points = np.concatenate([argmax[None], region.sample(_CONFRONTED)])
+    values = network.evaluate(points)
+    low, high = enclosure.range(points, points)
+    with np.errstate(all="ignore"):
+        least = np.linalg.norm(np.maximum(np.maximum(low - values, values - high), 0.0), axis=1) * (1 - _NOISE)
+        most = np.linalg.norm(np.maximum(high - values, values - low), axis=1) * (1 + _NOISE) + _NOISE * lower
+    wrong = ~(least <= upper) & np.isfinite(upper)  # a value that is NaN is wrong too
+    wrong[0] |= most[0] < lower
+    if wrong.any():
+        i = int(wrong.argmax())
+        received = f"a network that computes {values[i].tolist()} at x = {points[i].tolist()}"
+        required = f"|F - f| within {lower!r} .. {upper!r}, as its stored layers have it"
+        action = "Undo what changes its layers or activations, such as an overridden forward."
+        raise ValueError(_checks.message(_CALL, received, required, action))
+
+
 def _report(
     network: RadialNetwork,
     target: Target,
@@ -280,7 +333,9 @@ def _report(
     if tail is not None:
         rests_on.append(f"outside the cells, {tail.because}" + (", which is a claim" if tail.conditional else ""))
     conditional = enclosure.conditional or bool(plan.claims) or (tail is not None and tail.conditional)
-    argmax = np.zeros(target.dim_in) if best.argmax is None else best.argmax
+    core = domain if tail is None else Box.cube(domain.dim, tail.half)
+    argmax = _center(domain if tail is None else target.domain) if best.argmax is None else best.argmax
+    _confront(network, enclosure, core, argmax, best.lower, upper)
     layers: tuple[int, ...] = ()
     if by_boxes and plan.pieces is not None:
         numbers = plan.pieces.layers[plan.pieces.nonempty]

@@ -74,7 +74,8 @@ class TensorView:
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(function, "__name__", str(function))
-        known = _BY_NAME.get(name, _BY_NAME.get(name.strip("_")))
+        in_place = name.endswith("_") and not name.endswith("__")  # such as relu_
+        known = None if in_place else _BY_NAME.get(name, _BY_NAME.get(name.strip("_")))
         if known is None:
             raise TypeError(f"torch.{name} is not known on boxes; write the function with elementary functions")
         return _apply(known, args, kwargs or {})
@@ -108,7 +109,11 @@ def _plain(value: Any) -> Any:
 
 def _apply(function: Callable[..., Any], args: Any, options: dict[str, Any]) -> TensorView:
     options = {_RENAMED.get(name, name): _plain(value) for name, value in options.items()}
-    return _wrap(function(*map(_plain, args), **options))
+    in_place = options.pop("inplace", False)
+    result = _wrap(function(*map(_plain, args), **options))
+    if in_place:  # what reads the argument from now on sees the result
+        args[0].operand = result.operand
+    return result
 
 
 def _wrap(value: Any) -> Any:
@@ -167,8 +172,8 @@ _BY_NAME: dict[str, Callable[..., Any]] = {
     "amax": _reduction(np.max), "amin": _reduction(np.min),
     "norm": _norm, "vector_norm": _norm, "linalg_norm": _norm, "linalg_vector_norm": _norm,
     "clamp": _clamp, "clip": _clamp,
-    "relu": lambda x, inplace=False: np.maximum(x, 0.0), "sigmoid": _sigmoid,
-    "silu": lambda x, inplace=False: x * _sigmoid(x), "rsqrt": lambda x: 1.0 / np.sqrt(x),
+    "relu": lambda x: np.maximum(x, 0.0), "sigmoid": _sigmoid,
+    "silu": lambda x: x * _sigmoid(x), "rsqrt": lambda x: 1.0 / np.sqrt(x),
     "linear": _linear, "stack": lambda tensors, axis=0: np.stack(tensors, axis=axis),
     "cat": lambda tensors, axis=0: np.concatenate(tensors, axis=axis),
     "hstack": np.hstack, "column_stack": np.column_stack, "einsum": np.einsum,

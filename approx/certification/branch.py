@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import pickle
 import time
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -118,6 +119,10 @@ def branch_and_bound(
     ('converged', 1.25, 1.25)
     """
     started = time.time()
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        received = f"executor = {_checks.show(executor)}"
+        action = "Pass for instance a ThreadPoolExecutor, or None."
+        raise TypeError(_checks.message(_CALL, received, "a concurrent.futures.Executor", action))
     eps = None if eps is None else _checks.positive(_CALL, "eps", eps)
     tol = None if tol is None else _checks.positive(_CALL, "tol", tol)
     limits = _Limits(
@@ -172,6 +177,7 @@ class _Search:
         self.least = 0.0  # no upper bound that counts the value errors can fall below it
         self.done: _Worst | None = None  # the worst of the boxes that are not looked at any more
         self.boxes, self.last, self.stopped = 0, limits.boxes, False
+        self.interrupted = False
         self.history: list[tuple[float, float, float]] = []
         self._heap: list[tuple[float, int, Block]] = []
         self._count = itertools.count()
@@ -307,8 +313,11 @@ class _Search:
         start = (self.problem, limits, self.started, self.lower, self.argmax, self.least)
         tasks = [executor.submit(_play, *start, hand) for hand in hands]
         self._heap.clear()
-        for task in tasks:
-            found = task.result()
+        for task, hand in zip(tasks, hands, strict=True):
+            found = self._result(task)
+            if found is None:
+                self._note(_Worst.of(hand))
+                continue
             self.boxes, self.stopped = self.boxes + found.boxes, self.stopped or found.stopped
             self.least = max(self.least, found.least)
             if found.lower > self.lower:
@@ -316,6 +325,23 @@ class _Search:
             self._note(found.done)
             bar.update(found.boxes)
         self.history.append((time.time() - self.started, self.lower, self.upper))
+
+    def _result(self, task: Future) -> _Search | None:
+        """What a task has found; None if it is not done when Ctrl-C comes."""
+        if self.interrupted and not task.done():
+            task.cancel()
+            return None
+        try:
+            return task.result()
+        except KeyboardInterrupt:
+            self.interrupted = self.stopped = True
+            return None
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            if "pickle" not in str(error):
+                raise
+            received = f"an executor of processes and an oracle that does not pickle ({error})"
+            action = "Define the functions at the top level of a module, or use threads."
+            raise TypeError(_checks.message(_CALL, received, "parts that pickle", action)) from error
 
     def close(self) -> None:
         """Keep of the boxes that wait only the worst."""

@@ -32,6 +32,10 @@ class Difference:
     def __init__(self, network: RadialNetwork, enclosure: Enclosure, call: str = "Difference"):
         self.layers = Layers(network, call)
         self.enclosure = enclosure
+        self._made_from = network, enclosure, call
+
+    def __reduce__(self) -> tuple[type, tuple]:
+        return Difference, self._made_from
 
     def range(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """lower, upper (k, n), finite -> (low, high), (k, m) each: low <= F - f <= high on the box."""

@@ -29,6 +29,8 @@ CHUNK = 1 << 14  # boxes at a time: their temporaries stay in the cache
 BALLS = 1 << 16  # numbers: balls times dimensions at a time
 UNITS = 16  # an enclosure given with a target is widened by so many units in the last place
 EVALUATION_ERROR = 1e-12  # of float64 evaluation of f, relative to max(1, |f|); assumed, not proved
+_NATURAL = "interval arithmetic"
+_PROBES = 256  # points at which fn on intervals is compared with fn on arrays
 ROUNDING = 1 + 2.0**-40  # more than the rounding of a norm or of a Lipschitz bound
 
 
@@ -56,6 +58,15 @@ class Enclosure:
     _bounds: Bounds = field(repr=False)
     _differentiable: bool = field(default=False, repr=False)
     _forms: bool = field(default=False, repr=False)  # fn runs on forms over balls
+
+    def __reduce__(self) -> tuple[Callable[[Target], Enclosure], tuple[Target]]:
+        """Made anew from the target where it is unpickled, as in the workers of a process pool."""
+        return enclosure_of, (self.target,)
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether the bounds hold beyond the target's domain: claims do so for targets with an affine part only."""
+        return self.basis == _NATURAL or self.target.affine is not None
 
     def range(self, lower: ArrayLike, upper: ArrayLike) -> tuple[Array, Array]:
         """Boxes lower, upper (k, n), sides may be infinite or points -> low, high (k, m), low <= f <= high on the box.
@@ -170,7 +181,7 @@ def enclosure_of(target: Target) -> Enclosure:
         differentiable = _obstacle(target, mean_value) is None
         forms = _obstacle(target, _around) is None
         bounds = _interval_bounds(target, differentiable)
-        return Enclosure(target, "interval arithmetic", False, bounds, differentiable, forms)
+        return Enclosure(target, _NATURAL, False, bounds, differentiable, forms)
     proved = target.lipschitz_source == "proved"
     if target.enclosure is not None:
         basis = "the target's enclosure" if proved else "the target's enclosure, as claimed by the caller"
@@ -233,7 +244,7 @@ def _on_balls(target: Target, affine: AffineMap | None, centers: Array, radii: A
 
 def _obstacle(target: Target, method: Callable[[Any, Interval], Interval]) -> str | None:
     """Why the method does not work on the target, found by trying it at points of the domain and on boxes there."""
-    points = target.domain.sample(4)
+    points = target.domain.sample(_PROBES)
     values = target(points)
     try:
         at_points = method(function_of(target), _boxes(points, points))

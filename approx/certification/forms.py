@@ -116,8 +116,9 @@ class _Layer:
 class Layers:
     """The layers of a network R^n -> R^m as the forms need them.
 
-    Raises TypeError for anything but a RadialNetwork; ValueError for dtypes other than float64 and float32, for
-    activations without known bounds, and for networks whose dense matrices would have more than 2e7 entries.
+    Raises TypeError for anything but a RadialNetwork; ValueError for dtypes other than float64 and float32, for weights
+    that are NaN or infinite, for activations without known bounds, and for networks whose dense matrices would have
+    more than 2e7 entries.
     """
 
     def __init__(self, network: RadialNetwork, call: str):
@@ -140,6 +141,8 @@ class Layers:
         self._layers = []
         for weight, bias, activation in network.layers():
             w, b = (value.detach().cpu().double().numpy().copy() for value in (weight, bias))
+            if not (np.isfinite(w).all() and np.isfinite(b).all()):
+                raise ValueError(_checks.message(call, "NaN or infinity in the weights", "numbers", "Correct them."))
             self._layers.append(_Layer.of(w, b, known.get(id(activation))))
         self.chunk = max(1, _NUMBERS // (max(widths) * (2 + self.dim_in)))  # boxes at a time
 

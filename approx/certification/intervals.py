@@ -232,8 +232,12 @@ def _absolute(a: Interval) -> Interval:
 
 
 def _power(a: Interval, b: Interval) -> Interval:
-    if b.lo is b.hi and (np.trunc(b.lo) == b.lo).all():
-        return _square(a) if b.ndim == 0 and b.lo == 2 else _integer_power(a, b.lo)
+    if b.lo is b.hi:
+        whole = np.trunc(b.lo) == b.lo
+        if whole.all():
+            return _square(a) if b.ndim == 0 and b.lo == 2 else _integer_power(a, b.lo)
+        if whole.any():
+            raise TypeError("numpy.power of intervals: integer and other exponents have different domains; split them")
     lo = _defined("power", a, 0.0, closed=True)
     return _clamped(_hull([np.power(x, y) for x in (lo, a.hi) for y in _ends(b)], ELEMENTARY), 0.0, np.inf)
 

@@ -44,7 +44,7 @@ class Target:
     residual_lipschitz : Lipschitz constant of f - L on R^n; by default lipschitz + |A|.
     tail : non-increasing, tail(R) >= sup over |x| >= R of |f(x) - L(x)|.
     enclosure : (lower (k, n), upper (k, n)) -> (low (k, m), high (k, m)), componentwise bounds of f on the part of
-        each box that lies in the domain.
+        each box that lies in the domain, or on all of it if `affine` is given.
     lipschitz_source : "proved", "claimed" (by the caller) or "estimated" (from samples: no proof rests on it).
     expression : the formula, when the target was read from one.
 

@@ -3,8 +3,9 @@
 import inspect
 import itertools
 import math
+import pickle
 import textwrap
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from multiprocessing import get_context
@@ -518,14 +519,49 @@ def test_interrupted_search_keeps_what_it_has():
     assert bracket.status == "budget"
 
 
-def test_executor_gives_the_same_bracket(monkeypatch):
+def sixty_cells():
     rng = np.random.default_rng(2)
     centers = rng.uniform(-1, 1, (60, 2))
     f = Quadratic([0.0], [[1.0, 0.5]], [[1.0, -1.0]])
-    problem = Problem(
+    return Problem(
         Cells(centers, np.full(60, 0.3), collars=1e-9), f(centers), AffineMap([[1.0, 0.5]], [0.0]), f, CUBE[2]
     )
-    monkeypatch.setattr(branch, "_BATCH", 64)
+
+
+class Failing:
+    """An executor whose tasks all end like this."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def submit(self, *_):
+        future = Future()
+        future.set_exception(self.error)
+        return future
+
+
+def test_ctrl_c_while_tasks_run_keeps_what_was_known(monkeypatch):
+    monkeypatch.setattr(branch, "_BATCH", 4)
+    problem = sixty_cells()
+    serial = check(problem, tol=1e-5)
+    bracket = check(problem, tol=1e-5, executor=Failing(KeyboardInterrupt()))
+    assert bracket.status == "budget" and bracket.lower <= serial.lower and serial.upper < bracket.upper
+
+
+def test_an_oracle_that_does_not_pickle_is_named(monkeypatch):
+    monkeypatch.setattr(branch, "_BATCH", 4)
+    problem = sixty_cells()
+    with pytest.raises(TypeError, match="parts that pickle"):
+        check(problem, tol=1e-5, executor=Failing(pickle.PicklingError("Can't pickle <lambda>")))
+    with pytest.raises(TypeError, match="of another kind"):
+        check(problem, tol=1e-5, executor=Failing(TypeError("of another kind")))
+    with pytest.raises(TypeError, match=r"a concurrent\.futures\.Executor"):
+        check(problem, tol=1e-5, executor=3)
+
+
+def test_executor_gives_the_same_bracket(monkeypatch):
+    problem = sixty_cells()
+    monkeypatch.setattr(branch, "_BATCH", 4)
     serial = check(problem, tol=1e-5)
     assert serial.status == "converged"
     with ThreadPoolExecutor(2) as threads:

@@ -1,5 +1,6 @@
 """Certificates of networks with any radial activation: brackets against sampling, exact values and other proofs."""
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -197,3 +198,11 @@ def test_peaks_are_the_corners_towards_which_the_error_grows():
     flat = targets.from_expression("0*x + 0*y + 100", domain=Box.cube(2, 1.0))
     _, _, peaks = Difference(network, enclosure_of(flat)).range_and_peaks(-eye.numpy()[:1], eye.numpy()[:1])
     assert peaks.tolist() == [[-1.0, 0.0]]
+
+
+def test_bounds_survive_pickling():
+    difference = Difference(random_network("radial_swish", {}, [2, 6, 1], 7), enclosure_of(WAVES))
+    again = pickle.loads(pickle.dumps(difference))
+    lower = WAVES.domain.sample(50)
+    for first, second in zip(difference.range(lower, lower + 0.1), again.range(lower, lower + 0.1), strict=True):
+        np.testing.assert_array_equal(first, second)

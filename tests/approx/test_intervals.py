@@ -235,6 +235,13 @@ def test_partial_functions():
         np.log(Interval([0.0], [0.0]))
 
 
+def test_integer_and_other_exponents_do_not_mix():
+    boxes = Interval([[-2.0, 0.0]], [[1.0, 1.0]])
+    with pytest.raises(TypeError, match="split them"):
+        boxes ** np.array([2.0, 0.5])  # the first is defined below 0, the second is not
+    assert (boxes ** np.array([2.0, 3.0])).hi[0, 0] >= 4.0
+
+
 def test_powers_with_interval_exponents():
     rng = np.random.default_rng(5)
     base, power = rng.uniform(0, 4, (2, 500)), rng.uniform(-3, 3, (2, 500))

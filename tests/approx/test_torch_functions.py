@@ -18,6 +18,14 @@ MATRIX = torch.randn(2, 2).double()
 MODULE = torch.nn.Sequential(
     torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 8), torch.nn.SiLU(), torch.nn.Linear(8, 2)
 ).double()
+
+
+def in_place(function, y):
+    """What y holds afterwards."""
+    function(y, inplace=True)
+    return y[:, 0]
+
+
 SUPPORTED = {
     "sum": lambda x: torch.sin(x).sum(1),
     "module": MODULE,
@@ -28,6 +36,7 @@ SUPPORTED = {
     "stack": lambda x: torch.stack([x[:, 0] * x[:, 1], torch.cos(x[:, 0])], dim=1),
     "linalg": lambda x: torch.linalg.norm(x @ MATRIX.T, dim=1) + torch.linalg.vector_norm(x, ord=1, dim=-1),
     "clamp": lambda x: torch.clamp(x[:, 0], min=-0.5, max=0.5) + torch.relu(x[:, 1]).clamp(max=0.25),
+    "in place": lambda x: in_place(F.relu, x - 0.3) + torch.nn.SiLU(inplace=True)(x[:, 1] * 2.0),
     "sigmoid": lambda x: 1 - 2 * torch.sigmoid(-x[:, 0]) + torch.rsqrt(2 + x[:, 1]),
     "cat": lambda x: torch.cat([x, x.pow(3)], dim=1).mean(1, keepdim=True),
     "einsum": lambda x: torch.einsum("ki,ij,kj->k", x, MATRIX, x),
@@ -40,6 +49,7 @@ REFUSED = {
     "where": (lambda x: torch.where(x[:, 0] > 0, x[:, 0], 0 * x[:, 0]), "'>' not supported"),
     "branch": (lambda x: x[:, 0] if x else x[:, 1], "data-dependent branch"),
     "softplus": (lambda x: F.softplus(x).sum(1), "torch.softplus is not known"),
+    "underscore": (lambda x: torch.relu_(x.clone()).sum(1), "torch.relu_ is not known"),
     "float": (lambda x: x.float().sum(1).double(), "Tensor.float is not known"),
     "to": (lambda x: x.to(torch.float32).sum(1).double(), "torch.float32 is not known"),
     "options": (lambda x: torch.add(x[:, 0], x[:, 1], alpha=2), "alpha"),

@@ -1,11 +1,14 @@
 """Certificates of built networks: every bound against sampling, every refusal, and claims that are named as such."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 import constructions
 from approx import targets
+from approx.activations import Squashing, StepReLU
 from approx.affine import AffineMap
 from approx.certification import EnclosureUnavailable, GlobalBoundUnavailable, certify
 from approx.covers import Cover
@@ -148,6 +151,11 @@ def test_arguments_that_do_not_fit():
         certify(network, targets.gaussian())
     with pytest.raises(ValueError, match="eps > 0"):
         certify(constructions.build(targets.gaussian(dim=1), 0.3, verify=False), eps=-1.0)
+    with pytest.raises(TypeError, match="a Box, a Ball or WholeSpace"):
+        certify(network, targets.gaussian(), "box")
+    for limits in ({"tol": 0.0}, {"max_seconds": float("nan")}):
+        with pytest.raises(ValueError, match="certify: received"):
+            certify(network, targets.gaussian(), **limits)
 
 
 def test_a_tolerance_does_not_leave_eps_undecided():
@@ -157,3 +165,100 @@ def test_a_tolerance_does_not_leave_eps_undecided():
     assert loose.lower + 2e-4 > 0.2  # so the tolerance alone had been met before
     assert (np.diff(loose.history[0]) >= 0).all() and (np.diff(loose.history[2]) <= 0).all()
     assert loose.history[2, -1] == loose.upper
+
+
+def layers(*parts):
+    """A float64 network of (weight, bias, activation) given as lists."""
+    return RadialNetwork.from_layers((torch.tensor(w).double(), torch.tensor(b).double(), rho) for w, b, rho in parts)
+
+
+def bent(x):
+    return np.where(x[:, 0] > 0, x[:, 0], 0.0)
+
+
+@pytest.mark.parametrize(
+    "facts", [{"lipschitz": 1.0}, {"enclosure": lambda a, b: (np.maximum(a, 0), np.maximum(b, 0))}]
+)
+def test_a_claim_says_nothing_beyond_its_domain(facts):
+    target = targets.Target(fn=bent, dim_in=1, domain=Box.cube(1, 1.0), **facts)
+    for network in (layers(([[1.0]], [0.0], None)), layers(([[1.0]], [0.0], Squashing()), ([[1.0]], [0.0], None))):
+        for domain in (Box.cube(1, 1.5), Ball([0.5], 1.0)):
+            with pytest.raises(ValueError, match="where 'f' is known"):
+                certify(network, target, domain, tol=0.1)
+        assert certify(network, target, Ball([0.5], 0.5), tol=0.1).claim == "certified on condition"
+    formula = targets.from_expression("abs(x)", domain=Box.cube(1, 1.0))
+    assert certify(network, formula, Box.cube(1, 1.5), tol=0.1).claim == "certified"
+
+
+def test_another_function_on_intervals_is_found_out():
+    def two_faced(x):
+        try:
+            return np.where(np.abs(x[:, 0] + 0.2) < 0.02, 5.0, 0.0) + x[:, 0]
+        except TypeError:
+            return 1.0 * x[:, 0]
+
+    target = targets.Target(fn=two_faced, dim_in=1, domain=Box.cube(1, 1.0))
+    with pytest.raises(EnclosureUnavailable, match="other values on intervals"):
+        certify(layers(([[1.0]], [0.0], None)), target)
+
+
+class Doubled(RadialNetwork):
+    def forward(self, x, **options):
+        return 2 * super().forward(x, **options)
+
+
+def test_a_network_that_computes_something_else_is_refused():
+    target = targets.from_expression("sin(x)", domain=Box.cube(1, 1.0))
+    changed = Squashing()
+    changed.h = lambda r: 5 * r
+    for rho in (StepReLU(), Squashing()):
+        plain = layers(([[1.5]], [0.1], rho), ([[1.0]], [0.0], None))
+        certify(plain, target, eps=5.0)
+        with pytest.raises(ValueError, match="a network that computes"):
+            certify(Doubled(plain.blocks), target, tol=1e-3)
+    with pytest.raises(ValueError, match="a network that computes"):
+        certify(layers(([[1.0]], [0.0], changed), ([[1.0]], [0.0], None)), target, tol=1e-3)
+    with pytest.raises(ValueError, match="a network that computes"):  # less than its layers are proved to err
+        certify(Doubled(layers(([[1.0]], [0.0], None)).blocks), targets.from_expression("2*x"), tol=1e-3)
+
+
+@pytest.mark.parametrize("rho", [StepReLU(), Squashing()])
+def test_weights_that_are_no_numbers_or_overflow_are_refused(rho):
+    target = targets.from_expression("sin(x)", domain=Box.cube(1, 1.0))
+    network = layers(([[2.0]], [-1.0], rho), ([[0.5]], [0.5], None))
+    with torch.no_grad():
+        network.blocks[0].weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"received .*weights"):
+        certify(network, target)
+    with torch.no_grad():
+        network.blocks[0].weight[0, 0] = 1e300
+    if type(rho) is StepReLU:
+        with pytest.raises(ValueError, match="Rescale the layers"):
+            certify(network, target)
+    else:
+        assert certify(network, target, max_seconds=0.1).upper is None
+
+
+def test_the_worst_point_lies_in_the_domain_even_if_nothing_was_decided():
+    target = targets.from_expression("log(x)", domain=Box([1.0], [2.0]))  # undefined at 0
+    edge_in_the_middle = layers(([[2.0]], [-4.0], StepReLU()), ([[0.5]], [0.5], None))
+    report = certify(edge_in_the_middle, target, max_seconds=1e-9)
+    assert report.lower == 0.0 and target.domain.contains(report.argmax)
+
+
+@pytest.mark.parametrize("rho", [StepReLU(), Squashing()])
+@pytest.mark.parametrize("domain", [Ball([0.5], 1e-18), Box([0.0], [5e-324]), Box([-1e140], [1e140])], ids=str)
+def test_extreme_domains(rho, domain):
+    target = targets.from_expression("sin(x)")
+    report = certify(layers(([[2.0]], [-1.0], rho), ([[0.5]], [0.5], None)), target, domain, max_seconds=0.1)
+    assert report.upper is None or report.lower <= report.upper
+    with pytest.raises(ValueError, match="Pass a smaller domain"):
+        certify(layers(([[2.0]], [-1.0], rho)), target, Box([-1e160], [1e160]))
+
+
+@pytest.mark.parametrize("tail", [lambda r: 1 - r, lambda r: None, lambda r: 1 / math.cosh(1e6 * r)])
+def test_tails_that_are_no_bounds(tail):
+    facts = {"affine": AffineMap.constant([0.0], 1), "lipschitz": 1.0, "tail": tail}
+    target = targets.Target(fn=lambda x: bent(1 - np.abs(x)), dim_in=1, domain=Box.cube(1, 2.0), **facts)
+    with pytest.raises(ValueError, match=r"a number >= 0\. Return a float"):
+        certify(layers(([[2.0]], [-1.0], StepReLU()), ([[0.0]], [0.0], None)), target, WholeSpace(1))
