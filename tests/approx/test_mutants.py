@@ -451,7 +451,7 @@ MUTANTS = [
     ("pieces", "drift = Drift(errors.norm[self.layers], errors.shift[self.layers])",
      "drift = Drift(0 * errors.norm[self.layers], 0 * errors.shift[self.layers])", boundaries),
     ("forms", "rounded = rounding * (size", "rounded = 1e-3 * rounding * (size", forms),
-    ("forms", "rest = (steep * (second + bend * reach + slack * p) + rounding) * grow",
+    ("forms", "rest = (steep * (second + bend * reach + v.slack * p) + rounding) * grow",
      "rest = rounding * grow", forms),
     ("forms", "zeroed = np.flatnonzero(~(low >= 1))", "zeroed = np.flatnonzero(high < 1)", forms),
     ("forms", "kept = ~(high < 1)", "kept = low >= 1", forms),
