@@ -242,7 +242,7 @@ def tail_at(target: Target, radius: float) -> float:
     if bound >= 0:
         return bound
     action = "Return a float for every float R > 0; numpy's functions overflow to inf, those of math raise."
-    raise ValueError(_checks.message(f"the tail of {target.name!r}", received, "a number >= 0", action))
+    raise ValueError(_checks.message(f"the tail of {target.name!r}", received, "a non-increasing tail >= 0", action))
 
 
 def check_tail(target: Target, seed: int = 0) -> None:
@@ -268,7 +268,7 @@ def check_tail(target: Target, seed: int = 0) -> None:
         bound = tail_at(target, radius)
         if not bound <= before * (1 + 1e-12):
             received = f"tail({radius:.6g}) = {bound:g} after {before:g} at a smaller radius"
-            required = "a non-increasing tail"
+            required = "a non-increasing tail >= 0"
             raise ValueError(_checks.message(call, received, required, "Take the supremum over all larger radii."))
         before = bound
         points = radius * directions

@@ -260,5 +260,5 @@ def test_extreme_domains(rho, domain):
 def test_tails_that_are_no_bounds(tail):
     facts = {"affine": AffineMap.constant([0.0], 1), "lipschitz": 1.0, "tail": tail}
     target = targets.Target(fn=lambda x: bent(1 - np.abs(x)), dim_in=1, domain=Box.cube(1, 2.0), **facts)
-    with pytest.raises(ValueError, match=r"a number >= 0\. Return a float"):
+    with pytest.raises(ValueError, match=r"a non-increasing tail >= 0\. Return a float"):
         certify(layers(([[2.0]], [-1.0], StepReLU()), ([[0.0]], [0.0], None)), target, WholeSpace(1))
