@@ -19,8 +19,12 @@ from tests.constructions.test_conformance import COMPACT_ONLY, ROWS, target_of
 
 ROWS_3D = [*ROWS, *((name, 3) for name in ("bump", "affine_bump", "cone", "ridge", "rings", "saddle"))]
 POINTS = 1_000_000
-HIGH = [(4, 0.3, None), (4, 0.2, None)] + [(n, eps, whole) for n, eps in
-        ((5, 0.3), (6, 0.4), (7, 0.45), (8, 0.49), (9, 0.49), (10, 0.49)) for whole in (False, True)]  # fmt: skip
+HIGH = [(4, 0.3, None), (4, 0.2, None)]
+HIGH += [
+    (n, eps, whole)
+    for n, eps in ((5, 0.3), (6, 0.4), (7, 0.4), (8, 0.4), (9, 0.4), (10, 0.45))
+    for whole in (False, True)
+]
 HEAD = "target n builder eps layers domain lower/eps upper/eps gap/eps sampled/eps claim boxes build_s proof_s"
 
 
