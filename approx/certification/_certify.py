@@ -35,6 +35,7 @@ _FARTHEST, _NEAREST = 1e150, 1e-150  # |x| whose squares are numbers
 _SAMPLES = 1024
 _WITNESSED = 4  # from this dimension on a witness is tried first, and above it branch and bound only
 _STILL, _MANY = 6, 20_000  # up to this dimension and for so many cells
+_CROWDED = 100_000  # cells, from which on a witness is tried first in three dimensions too
 _CONFRONTED = 255  # points where computed values are compared with the bounds
 _NOISE = 1e-13  # more than the rounding of such a comparison
 
@@ -66,6 +67,13 @@ class _Plan:
     pieces: Pieces | None = None
 
     @property
+    def wants_witness(self) -> bool:
+        """Whether to bound F - f on whole cells first."""
+        if self.pieces is None:
+            return False
+        return self.core.dim >= _WITNESSED or (self.core.dim == 3 and len(self.pieces) > _CROWDED)
+
+    @property
     def is_small(self) -> bool:
         """Whether boxes may be many enough to decide it."""
         dim = self.core.dim
@@ -95,10 +103,10 @@ def certify(
     executor : concurrent.futures.Executor that shares the search
 
     Step-ReLU networks: the pieces are recovered from the stored weights; a point nearer to a boundary than rounding
-    can tell counts for both sides. From four dimensions on, a witness (see `witness`) comes first; branch and bound,
-    the only method in fewer, follows where that decides nothing and there are few cells. On R^n the stored affine map
-    must have exactly the slope of the target's, and |f - L| is bounded on the unbounded slabs outside the cells, by
-    interval arithmetic or by the target's tail.
+    can tell counts for both sides. From four dimensions on, and for more than 100,000 cells in three, a witness (see
+    `witness`) comes first; branch and bound, the only method otherwise, follows where that does not suffice and there
+    are few cells. On R^n the stored affine map must have exactly the slope of the target's, and |f - L| is bounded on
+    the unbounded slabs outside the cells, by interval arithmetic or by the target's tail.
 
     Networks with other radial activations, mixed ones too: Taylor forms bound F - f on boxes of a compact domain. An
     activation that is not registered needs `interval_h`, its profile h written with numpy.
@@ -144,9 +152,9 @@ def certify(
     with np.errstate(all="ignore"):  # what overflows is refused below, or has infinite bounds
         plan = _plan(network, target, domain, enclosure, eps)
     bracket = seen = None
-    if plan.pieces is not None and target.dim_in >= _WITNESSED:
+    if plan.wants_witness:
         seen = witnessed(plan.pieces, target, enclosure, domain, plan.core, eps, max_seconds)
-    if seen is None or (plan.is_small and (tol is not None or not _decided(seen, eps))):
+    if seen is None or (plan.is_small and not _suffices(seen, eps, tol)):
         bracket = _search(plan, eps, tol, {"max_seconds": max_seconds, "executor": executor, "progress": progress})
     return _report(network, target, domain, enclosure, plan, bracket, seen, eps, time.perf_counter() - started)
 
@@ -154,6 +162,12 @@ def certify(
 def _decided(shown: Bracket | Witnessed, eps: float | None) -> bool:
     """Whether that decides if sup |F - f| <= eps."""
     return eps is not None and (shown.upper <= eps or shown.lower > eps)
+
+
+def _suffices(shown: Witnessed, eps: float | None, tol: float | None) -> bool:
+    """Whether that is what was asked for."""
+    near = tol is None or shown.upper - shown.lower <= tol
+    return near and (_decided(shown, eps) or (eps is None and tol is not None))
 
 
 def _search(plan: _Plan, eps: float | None, tol: float | None, limits: dict[str, Any]) -> Bracket:

@@ -262,3 +262,16 @@ def test_tails_that_are_no_bounds(tail):
     target = targets.Target(fn=lambda x: bent(1 - np.abs(x)), dim_in=1, domain=Box.cube(1, 2.0), **facts)
     with pytest.raises(ValueError, match=r"a non-increasing tail >= 0\. Return a float"):
         certify(layers(([[2.0]], [-1.0], StepReLU()), ([[0.0]], [0.0], None)), target, WholeSpace(1))
+
+
+def test_crowded_covers_in_three_dimensions_are_bounded_cell_by_cell(monkeypatch):
+    from approx.certification import _certify
+
+    built = constructions.constant_width.build(targets.gaussian(dim=3), 0.2, verify=False)
+    boxes = certify(built, tol=1e-3)
+    monkeypatch.setattr(_certify, "_CROWDED", 10)
+    cells = certify(built)
+    assert "witness" in cells.rests_on[1] and cells.proves(0.2) and cells.samples < boxes.samples
+    assert boxes.lower <= cells.upper and cells.lower <= boxes.upper
+    both = certify(built, tol=1e-3)
+    assert both.upper - both.lower <= 1e-3 and both.proves(0.2)
