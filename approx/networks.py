@@ -223,7 +223,7 @@ class RadialNetwork(nn.Module):
         if not hidden:
             widths = "no hidden layer"
         elif len(set(hidden)) == 1:
-            widths = f"{len(hidden):,} hidden layers of width {hidden[0]}"
+            widths = f"{len(hidden):,} hidden layer{'s' if len(hidden) > 1 else ''} of width {hidden[0]}"
         else:
             widths = f"{len(hidden):,} hidden layers of widths {min(hidden)}..{max(hidden)}"
         return (
