@@ -5,9 +5,10 @@
     constant_width   Theorem 5: width n + m + 1, on R^n
     narrow           width max(n, m) + 1, compact domains
     minimal          width max(n, m), compact domains
+    radial_basis     width n + m + 1, other activations, no cells: weights by least squares
 
-Every builder module has `assemble(cover)` for a cover made by hand and `build(target, eps)` for the whole path.
-To add one, write its module with a `BUILDER` and list it here.
+The modules of builders from cells have `assemble(cover)` for a cover made by hand and `build(target, eps)` for the
+whole path. To add one, write its module with a `BUILDER` and list it here.
 """
 
 from __future__ import annotations
@@ -16,10 +17,21 @@ from typing import Any
 
 from approx import _checks
 from approx.targets import Target
-from constructions import constant_width, covers, minimal, narrow, widening
+from constructions import constant_width, covers, minimal, narrow, radial_basis, widening
 from constructions._construction import Assembly, Builder, Construction, ToleranceMissed
+from constructions.radial_basis import RadialBasis
 
-__all__ = ["BUILDERS", "Assembly", "Builder", "Construction", "ToleranceMissed", "build", "covers"]
+__all__ = [
+    "BUILDERS",
+    "Assembly",
+    "Builder",
+    "Construction",
+    "RadialBasis",
+    "ToleranceMissed",
+    "build",
+    "covers",
+    "radial_basis",
+]
 
 BUILDERS: dict[str, Builder] = {
     module.BUILDER.name: module.BUILDER for module in (widening, constant_width, narrow, minimal)
@@ -27,11 +39,12 @@ BUILDERS: dict[str, Builder] = {
 
 
 def build(
-    target: Target, eps: float, *, builder: str | None = None, domain: Any = None, **options: Any
-) -> Construction:
+    target: Target, eps: float | None = None, *, builder: str | None = None, domain: Any = None, **options: Any
+) -> Construction | RadialBasis:
     """Build a network within `eps` of the target in sup norm; says in `.reason` which construction it took and why.
 
-    builder : a name from `BUILDERS`; None chooses `constant_width` where the claim is on R^n (the target is
+    builder : a name from `BUILDERS`, or "radial_basis", which takes layers= as well (see
+        `constructions.radial_basis.build`); None chooses `constant_width` where the claim is on R^n (the target is
         asymptotically affine with a known tail, and no compact domain was asked for) and `narrow` otherwise
     domain, options : see `Builder.build`
     Raises ValueError for unknown names, and whatever `Builder.build` raises.
@@ -41,8 +54,10 @@ def build(
     Construction of gaussian to eps = 0.2 on R^1
       theorem  Theorem 5 (constant_width): ...
     """
+    if builder == radial_basis.NAME:
+        return radial_basis.build(target, eps, domain=domain, **options)
     if builder is not None:
-        _checks.one_of("build", "builder", builder, BUILDERS)
+        _checks.one_of("build", "builder", builder, (*BUILDERS, radial_basis.NAME))
         return BUILDERS[builder].build(target, eps, domain=domain, **options)
     asymptotic = isinstance(target, Target) and target.affine is not None and target.tail is not None
     if (domain is None and asymptotic) or (domain is not None and not getattr(domain, "compact", True)):

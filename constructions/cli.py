@@ -82,10 +82,14 @@ def _parser() -> argparse.ArgumentParser:
 
     build = command("build", _build, "Build a network for a target and measure its error.", _help.BUILD)
     build.add_argument("target", metavar="TARGET")
-    build.add_argument("--eps", type=float, required=True, help="tolerance of the sup norm, > 0")
+    build.add_argument("--eps", type=float, help="tolerance of the sup norm, > 0")
     build.add_argument(
-        "--builder", metavar="NAME", help="widening, constant_width, narrow or minimal (default: chosen for the target)"
+        "--builder",
+        metavar="NAME",
+        help="widening, constant_width, narrow, minimal or radial_basis (default: one of the first three)",
     )
+    build.add_argument("--layers", type=int, metavar="N", help="hidden layers (radial_basis; instead of --eps)")
+    build.add_argument("--activation", metavar="NAME", help="radial_basis: shifted_relu, radial_swish, ...")
     build.add_argument(
         "--cover", metavar="NAME", help="uniform, adaptive or auto (default auto: the one with fewer cells)"
     )
@@ -175,25 +179,24 @@ def _build(args: argparse.Namespace) -> int:
     import torch
 
     import constructions
-    from approx import storage
+    from approx import _checks, storage
 
+    given = _given(args, "builder", "cover", "values", "layers", "activation", "max_layers", "samples")
+    if args.builder != constructions.radial_basis.NAME:
+        if args.eps is None or "layers" in given or "activation" in given:
+            action = "Pass --eps, and --layers or --activation only with --builder radial_basis."
+            raise ValueError(_checks.message("radial build", "no --eps, or an option of radial_basis", "--eps", action))
+        given |= {"progress": _show_progress(args), "prove": not args.no_proof}
     try:
         built = constructions.build(
-            target,
-            args.eps,
-            domain=domain,
-            dtype=getattr(torch, args.dtype),
-            seed=args.seed,
-            progress=_show_progress(args),
-            prove=not args.no_proof,
-            **_given(args, "builder", "cover", "values", "max_layers", "samples"),
+            target, args.eps, domain=domain, dtype=getattr(torch, args.dtype), seed=args.seed, **given
         )
     except constructions.ToleranceMissed as missed:
         print(f"radial: {missed}", file=sys.stderr)
         return 1
     provenance = built.provenance()
     if "network" in files:
-        storage.save(files["network"], built.network, cover=built.cover, provenance=provenance)
+        storage.save(files["network"], built.network, cover=getattr(built, "cover", None), provenance=provenance)
     if "plot" in files:
         _draw(files["plot"], built)
     rows = {
@@ -205,11 +208,14 @@ def _build(args: argparse.Namespace) -> int:
         "known of f": f"Lipschitz constant {target.lipschitz:.6g} ({target.lipschitz_source})"
         if target.lipschitz is not None
         else "a modulus",
-        "cells": f"{len(built.cover):,}, {built.cover.strategy}",
     }
+    if args.builder == constructions.radial_basis.NAME:
+        rows |= built.figures()
+    else:
+        rows["cells"] = f"{len(built.cover):,}, {built.cover.strategy}"
     facts = provenance | {"reason": built.reason}
     show(args, rows, facts, built.network, built.report, args.eps, files)
-    return 0
+    return 1 if args.eps is not None and built.report.refutes(args.eps) else 0
 
 
 def _evaluate(args: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ LEVELS = {
     "constructions": [
         {"_gadgets", "_moves", "_help", "_printing", "_compress", "_reproduce", "covers"},
         {"_construction"},
-        {"widening", "constant_width", "narrow", "minimal"},
+        {"widening", "constant_width", "narrow", "minimal", "radial_basis"},
         {"__init__"},
         {"cli"},
         {"__main__"},

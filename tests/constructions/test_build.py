@@ -215,7 +215,7 @@ def test_eps_must_be_positive_and_finite(eps):
         (lambda: build(lambda x: x, 0.1), TypeError, "required a Target.*from_numpy"),
         (lambda: build(GAUSSIAN, "0.1"), TypeError, "eps = '0.1'; required a real number"),
         (lambda: build(GAUSSIAN, None), TypeError, "eps = None"),
-        (lambda: build(GAUSSIAN, 0.1, builder="theorem 5"), ValueError, "one of constant_width, minimal, narrow, wid"),
+        (lambda: build(GAUSSIAN, 0.1, builder="theorem 5"), ValueError, "one of constant_width, minimal, narrow, rad"),
         (lambda: build(GAUSSIAN, 0.1, builder=5), ValueError, "builder = 5; required one of"),
         (lambda: build(GAUSSIAN, 0.1, domain="box"), TypeError, "domain 'box'; required a Box, Ball or WholeSpace"),
         (lambda: build(GAUSSIAN, 0.1, domain=Box.cube(2, 1)), ValueError, r"a domain of R\^2; required one of R\^1"),

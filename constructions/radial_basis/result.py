@@ -1,0 +1,111 @@
+"""What a radial-basis build returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from approx.domains import Ball, Box, WholeSpace
+from approx.evaluation import SupError
+from approx.networks import RadialNetwork
+from approx.targets import Target
+from constructions.radial_basis.design import Fit
+
+__all__ = ["RadialBasis"]
+
+
+@dataclass(frozen=True, eq=False)
+class RadialBasis:
+    """A radial-basis network built for a target.
+
+    network : hidden layers of width n + m + 1
+    target, eps, domain : what it approximates, the tolerance asked for (None: none), where
+    fit : centres, shapes, weights and the figures of the fit
+    builder, theorem, reason : what it rests on, and why it has as many layers as it has
+    report : the measured error of the network; None if not measured
+    seconds : time for building, measuring excluded
+    """
+
+    network: RadialNetwork
+    target: Target
+    eps: float | None
+    domain: Box | Ball | WholeSpace
+    fit: Fit
+    builder: str
+    theorem: str
+    reason: str
+    report: SupError | None
+    seconds: float
+
+    @property
+    def hidden_layers(self) -> int:
+        return self.network.hidden_layers
+
+    @property
+    def hidden_widths(self) -> tuple[int, ...]:
+        return self.network.hidden_widths
+
+    @property
+    def parameters(self) -> int:
+        return self.network.parameter_count
+
+    @property
+    def attainable(self) -> float:
+        """What rounding adds to the error, estimated: no more layers of this kind will get below it."""
+        return self.fit.noise
+
+    def provenance(self) -> dict[str, Any]:
+        """What a saved file should remember, as JSON-able values."""
+        report, kernel = self.report, self.fit.layers.kernel
+        return {
+            "target": self.target.name,
+            "eps": self.eps,
+            "domain": str(self.domain),
+            "builder": self.builder,
+            "theorem": self.theorem,
+            "activation": str(kernel.activation),
+            "kernel": kernel.name,
+            "gain": kernel.gain,
+            "level": kernel.level,
+            "shapes": [float(self.fit.shapes.min()), float(self.fit.shapes.max())],
+            "condition": self.fit.condition,
+            "cancellation": self.fit.cancellation,
+            "attainable": self.attainable,
+            "hidden_layers": self.hidden_layers,
+            "hidden_widths": [[self.hidden_widths[0], self.hidden_layers]],
+            "parameters": self.parameters,
+            "lower": None if report is None else report.lower,
+            "upper": None if report is None else report.upper,
+            "claim": "not measured" if report is None else report.claim,
+            "rests_on": [] if report is None else list(report.rests_on),
+            "seconds": self.seconds,
+        }
+
+    def figures(self) -> dict[str, str]:
+        """Kernel and digits in words, as the command line and repr show them."""
+        fit, kernel = self.fit, self.fit.layers.kernel
+        low, high = fit.shapes.min(), fit.shapes.max()
+        shapes = f"kappa = {low:.3g}" if low == high else f"kappa from {low:.3g} to {high:.3g}"
+        return {
+            "kernel": f"{kernel.name}, {shapes}; {kernel.activation} at level {kernel.level:.4g}",
+            "digits": f"gain {kernel.gain:.3g}, condition {fit.condition:.1e}, cancellation {fit.cancellation:.1e}, "
+            f"attainable {self.attainable:.1e}",
+        }
+
+    def __repr__(self) -> str:
+        figures = self.figures()
+        goal = "" if self.eps is None else f" to eps = {self.eps:g}"
+        lines = [
+            f"RadialBasis of {self.target.name}{goal} on {self.domain}",
+            f"  layers   {self.hidden_layers:,}: {self.reason}",
+            f"  kernel   {figures['kernel']}",
+            f"  network  {self.network!r}",
+            f"  digits   {figures['digits']}",
+        ]
+        if self.report is None:
+            lines.append("  error    not measured")
+        else:
+            upper = self.report.upper
+            bound = ", upper bound not certified" if upper is None else f" <= {upper:.6g}, {self.report.claim}"
+            lines.append(f"  error    {self.report.lower:.6g} <= sup|F - f|{bound}")
+        return "\n".join(lines)
