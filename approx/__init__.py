@@ -11,6 +11,7 @@ Modules, lowest first; nothing imports upward, and `approx` never imports `const
     evaluation               the measured sup-norm error
     compression              smaller networks with the same function
     storage                  files
+    export                   networks for programs without this package: torch, numpy, ONNX
     projection               projected gradient descent (Theorem 8), as an optimizer
     training                 random networks and training loops
     experiments              the paper's four experiments with their tables
@@ -26,6 +27,7 @@ from approx import (
     domains,
     evaluation,
     experiments,
+    export,
     networks,
     projection,
     storage,
@@ -64,6 +66,7 @@ __all__ = [
     "domains",
     "evaluation",
     "experiments",
+    "export",
     "load",
     "networks",
     "projection",

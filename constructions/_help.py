@@ -1,6 +1,6 @@
 """What `radial --help` and its commands print below their options."""
 
-__all__ = ["BUILD", "CERTIFY", "COMPRESS", "EVALUATE", "GALLERY", "MAIN", "REPRODUCE"]
+__all__ = ["BUILD", "CERTIFY", "COMPRESS", "EVALUATE", "EXPORT", "GALLERY", "MAIN", "REPRODUCE"]
 
 _TARGET = """\
 TARGET is a name from `radial gallery`, a formula after expr: in x1, x2, ... (or x, y, z), or a data file:
@@ -21,6 +21,7 @@ examples:
   radial evaluate franke.safetensors franke --samples 100000
   radial certify franke.safetensors franke
   radial compress trained.safetensors --out small.safetensors
+  radial export franke.safetensors --out franke.onnx
   radial reproduce 1
 
 Exit status: 0 success, 1 the error exceeds eps (certify: or is not proved to stay within it), 2 wrong input or
@@ -93,6 +94,24 @@ examples:
   radial compress trained.safetensors --out small.safetensors
   radial compress trained.safetensors --out small.safetensors --tol 1e-3 --radius 5 --plot small.png
   radial compress franke.safetensors --out franke-small.safetensors --method rank --json
+"""
+EXPORT = """\
+FILE was written by `radial build --out` or approx.storage.save. Who gets the result needs neither this package nor it:
+  .onnx  standard operators, any batch size: onnxruntime.InferenceSession(file).run(None, {"x": points})
+  .py    one Python file that needs numpy alone: import it and call network(points)
+  .npz   the arrays, and how they fit together; approx.export says what they mean
+  .pt    TorchScript: torch.jit.load(file)(points)
+  .pt2   a torch.export program: torch.export.load(file).module()(points)
+The file is run at sample points, half of them 1e-9 either side of cell boundaries, and compared with the network.
+
+Exit status: 1 if they disagree at a point that is not within rounding of a boundary.
+
+--json prints file, files, bytes, compared (points; 0 if the package to run it is missing, and then reason),
+largest_difference, tolerance, other_side (points within rounding of a boundary that fell on its other side) and wrong.
+
+examples:
+  radial export franke.safetensors --out franke.onnx
+  radial export franke.safetensors --out franke.py
 """
 REPRODUCE = """\
 1    compression changes nothing but rounding

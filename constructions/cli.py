@@ -1,5 +1,5 @@
 """The command line: ``radial gallery``, ``radial build``, ``radial evaluate``, ``radial certify``,
-``radial compress``, ``radial reproduce``.
+``radial compress``, ``radial export``, ``radial reproduce``.
 
 Exit status: 0 success, 1 the error exceeds eps or is not proved to stay within it, 2 wrong input or a refused build
 (one line on stderr), 130 interrupted. With --json the result is one JSON object on stdout and nothing else goes there.
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
-from constructions import _help, _reproduce
+from constructions import _export, _help, _reproduce
 from constructions._printing import show
 
 # numpy, torch and numba are imported where they are used, so that --help answers at once.
@@ -120,6 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     compress.add_argument("--tol", type=float, default=0.0, help="how far it may differ (default 0: lossless)")
     compress.add_argument("--method", choices=("qr", "rank", "diagonal"), help="default: qr, or rank with --tol")
     compress.add_argument("--radius", type=float, default=1.0, metavar="R", help="of the ball that counts (default 1)")
+    _export.add_options(
+        command("export", _export_network, "Write a saved network for programs without this package.", _help.EXPORT)
+    )
     _reproduce.add_options(
         command("reproduce", _run_experiments, "Repeat the experiments of arXiv 2107.02550.", _help.REPRODUCE)
     )
@@ -289,6 +292,10 @@ def _compress(args: argparse.Namespace) -> int:
     if "plot" in files:
         _draw(files["plot"], result, picture="compression_picture")
     return 0
+
+
+def _export_network(args: argparse.Namespace) -> int:
+    return _export.export_file(args, _outputs(args, inputs=[args.file])["network"])
 
 
 def _run_experiments(args: argparse.Namespace) -> int:
