@@ -16,6 +16,7 @@ Modules, lowest first; nothing imports upward, and `approx` never imports `const
     training                 random networks and training loops
     experiments              the paper's four experiments with their tables
     certification            proved bounds of the sup-norm error, from the stored weights
+    depth                    how many layers any Step-ReLU network needs
     plotting                 figures; import it by name, it alone needs matplotlib
 """
 
@@ -24,6 +25,7 @@ from approx import (
     certification,
     compression,
     covers,
+    depth,
     domains,
     evaluation,
     experiments,
@@ -38,6 +40,7 @@ from approx.affine import AffineMap
 from approx.certification import certify
 from approx.compression import Compression, compress
 from approx.covers import Cover
+from approx.depth import DepthBound, depth_lower_bound
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import SupError, sup_error
 from approx.networks import RadialNetwork
@@ -53,6 +56,7 @@ __all__ = [
     "Box",
     "Compression",
     "Cover",
+    "DepthBound",
     "RadialNetwork",
     "SupError",
     "Target",
@@ -63,6 +67,8 @@ __all__ = [
     "compress",
     "compression",
     "covers",
+    "depth",
+    "depth_lower_bound",
     "domains",
     "evaluation",
     "experiments",

@@ -13,14 +13,14 @@ from tqdm import tqdm
 
 from approx import _checks
 from approx.affine import AffineMap
-from approx.certification import AmbiguousNetwork, Certificate, EnclosureUnavailable, GlobalBoundUnavailable, certify
+from approx.certification import AmbiguousNetwork, EnclosureUnavailable, GlobalBoundUnavailable, certify
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
-from approx.evaluation import SupError, sup_error
-from approx.networks import RadialNetwork
+from approx.evaluation import sup_error
 from approx.targets import Target, check_claims, check_tail
 from constructions import covers
-from constructions._gadgets import DIGITS, Rounding
+from constructions._gadgets import DIGITS
+from constructions._result import Assembly, Construction
 
 __all__ = ["Assembly", "Builder", "Construction", "ToleranceMissed"]
 
@@ -32,109 +32,6 @@ _PROVE_DIM, _PROVE_LAYERS, _PROVE_SECONDS = 10, 50_000, 20.0
 
 class ToleranceMissed(ValueError):
     """The measured error of a finished network exceeds eps."""
-
-
-@dataclass(frozen=True, eq=False)
-class Assembly:
-    """A network made from a cover.
-
-    cover : the cells and values that the network realises (as rounded, in exact arithmetic of its formulas)
-    rounding : how far floating point may displace a cell boundary
-    affine_exact : outside all cells the slope of the stored network is exactly that of cover.affine
-    """
-
-    network: RadialNetwork
-    cover: Cover
-    rounding: Rounding
-    affine_exact: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Construction:
-    """A network built for a target, with everything needed to check it.
-
-    network : the radial network
-    cover : the ordered cells that the network realises
-    target, eps, domain : the claim is |network(x) - target(x)| <= eps for x in domain
-    builder, theorem, reason : which construction, its source, and why it was chosen
-    rounding : how far floating point may displace a cell boundary
-    report : the measured error; None if not measured
-    seconds : time for building, measuring excluded
-    """
-
-    network: RadialNetwork
-    cover: Cover
-    target: Target
-    eps: float
-    domain: Box | Ball | WholeSpace
-    builder: str
-    theorem: str
-    reason: str
-    rounding: Rounding
-    report: SupError | None
-    seconds: float
-
-    @property
-    def hidden_layers(self) -> int:
-        return self.network.hidden_layers
-
-    @property
-    def hidden_widths(self) -> tuple[int, ...]:
-        return self.network.hidden_widths
-
-    @property
-    def parameters(self) -> int:
-        return self.network.parameter_count
-
-    def provenance(self) -> dict[str, Any]:
-        """What a saved file should remember, as JSON-able values."""
-        report = self.report
-        return {
-            "target": self.target.name,
-            "eps": self.eps,
-            "domain": str(self.domain),
-            "builder": self.builder,
-            "theorem": self.theorem,
-            "cover": self.cover.strategy,
-            "lipschitz": self.target.lipschitz,
-            "lipschitz_source": self.target.lipschitz_source,
-            "cells": len(self.cover),
-            "hidden_layers": self.hidden_layers,
-            "hidden_widths": _runs(self.hidden_widths),
-            "parameters": self.parameters,
-            "lower": None if report is None else report.lower,
-            "upper": None if report is None else report.upper,
-            "claim": "not measured" if report is None else report.claim,
-            "rests_on": [] if report is None else list(report.rests_on),
-            "certificate": report.to_dict() if isinstance(report, Certificate) else None,
-            "seconds": self.seconds,
-        }
-
-    def __repr__(self) -> str:
-        lines = [
-            f"Construction of {self.target.name} to eps = {self.eps:g} on {self.domain}",
-            f"  theorem  {self.theorem} ({self.builder}): {self.reason}",
-            f"  cells    {len(self.cover):,}, {self.cover.strategy}",
-            f"  network  {self.network!r}",
-        ]
-        if self.report is None:
-            lines.append("  error    not measured")
-        else:
-            upper = self.report.upper
-            bound = ", upper bound not certified" if upper is None else f" <= {upper:.6g}, {self.report.claim}"
-            lines.append(f"  error    {self.report.lower:.6g} <= sup|F - f|{bound}")
-        return "\n".join(lines)
-
-
-def _runs(widths: tuple[int, ...]) -> list[list[int]]:
-    """Consecutive equal widths as [width, how many]; a growing run would not get shorter, so it stays as it is."""
-    runs: list[list[int]] = []
-    for width in widths:
-        if runs and runs[-1][0] == width:
-            runs[-1][1] += 1
-        else:
-            runs.append([width, 1])
-    return runs
 
 
 @dataclass(frozen=True, eq=False)

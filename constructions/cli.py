@@ -212,11 +212,14 @@ def _build(args: argparse.Namespace) -> int:
         if target.lipschitz is not None
         else "a modulus",
     }
+    bound = getattr(built, "lower_bound", None)  # radial bases are no Step-ReLU networks
     if args.builder == constructions.radial_basis.NAME:
         rows |= built.figures()
     else:
         rows["cells"] = f"{len(built.cover):,}, {built.cover.strategy}"
-    facts = provenance | {"reason": built.reason}
+    if bound is not None:
+        rows["least layers"] = f"{bound.layers:,} in any Step-ReLU network with this tolerance"
+    facts = provenance | {"reason": built.reason, "depth_bound": None if bound is None else bound.layers}
     show(args, rows, facts, built.network, built.report, args.eps, files)
     return 1 if args.eps is not None and built.report.refutes(args.eps) else 0
 

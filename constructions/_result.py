@@ -1,0 +1,136 @@
+"""What a construction returns: the network, the cells behind it, and everything needed to check it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from approx.certification import Certificate
+from approx.covers import Cover
+from approx.depth import DepthBound, depth_lower_bound
+from approx.domains import Ball, Box, WholeSpace
+from approx.evaluation import SupError
+from approx.networks import RadialNetwork
+from approx.targets import Target
+from constructions._gadgets import Rounding
+
+__all__ = ["Assembly", "Construction"]
+
+
+@dataclass(frozen=True, eq=False)
+class Assembly:
+    """A network made from a cover.
+
+    cover : the cells and values that the network realises (as rounded, in exact arithmetic of its formulas)
+    rounding : how far floating point may displace a cell boundary
+    affine_exact : outside all cells the slope of the stored network is exactly that of cover.affine
+    """
+
+    network: RadialNetwork
+    cover: Cover
+    rounding: Rounding
+    affine_exact: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Construction:
+    """A network built for a target, with everything needed to check it.
+
+    network : the radial network
+    cover : the ordered cells that the network realises
+    target, eps, domain : the claim is |network(x) - target(x)| <= eps for x in domain
+    builder, theorem, reason : which construction, its source, and why it was chosen
+    rounding : how far floating point may displace a cell boundary
+    report : the measured error; None if not measured
+    seconds : time for building, measuring excluded
+    """
+
+    network: RadialNetwork
+    cover: Cover
+    target: Target
+    eps: float
+    domain: Box | Ball | WholeSpace
+    builder: str
+    theorem: str
+    reason: str
+    rounding: Rounding
+    report: SupError | None
+    seconds: float
+
+    @property
+    def hidden_layers(self) -> int:
+        return self.network.hidden_layers
+
+    @property
+    def hidden_widths(self) -> tuple[int, ...]:
+        return self.network.hidden_widths
+
+    @property
+    def parameters(self) -> int:
+        return self.network.parameter_count
+
+    @functools.cached_property
+    def lower_bound(self) -> DepthBound | None:
+        """How many hidden layers every Step-ReLU network with this tolerance needs, computed when first asked for (a
+        second or so); None where the target does not allow it, as when f fails at points the build did not visit."""
+        try:
+            return depth_lower_bound(self.target, self.eps, self.domain)
+        except Exception:  # whatever fn raises: a bound that is missing must not take the network with it
+            return None
+
+    def provenance(self) -> dict[str, Any]:
+        """What a saved file should remember, as JSON-able values."""
+        report = self.report
+        return {
+            "target": self.target.name,
+            "eps": self.eps,
+            "domain": str(self.domain),
+            "builder": self.builder,
+            "theorem": self.theorem,
+            "cover": self.cover.strategy,
+            "lipschitz": self.target.lipschitz,
+            "lipschitz_source": self.target.lipschitz_source,
+            "cells": len(self.cover),
+            "hidden_layers": self.hidden_layers,
+            "hidden_widths": _runs(self.hidden_widths),
+            "parameters": self.parameters,
+            "lower": None if report is None else report.lower,
+            "upper": None if report is None else report.upper,
+            "claim": "not measured" if report is None else report.claim,
+            "rests_on": [] if report is None else list(report.rests_on),
+            "certificate": report.to_dict() if isinstance(report, Certificate) else None,
+            "seconds": self.seconds,
+        }
+
+    def __repr__(self) -> str:
+        lines = [
+            f"Construction of {self.target.name} to eps = {self.eps:g} on {self.domain}",
+            f"  theorem  {self.theorem} ({self.builder}): {self.reason}",
+            f"  cells    {len(self.cover):,}, {self.cover.strategy}",
+            f"  network  {self.network!r}",
+        ]
+        if self.lower_bound is not None:
+            least = self.lower_bound.layers
+            ratio = f", {self.hidden_layers / least:.3g} times as many" if least else ""
+            lines.append(
+                f"  depth    {self.hidden_layers:,} hidden layers{ratio}; no Step-ReLU network has under {least:,}"
+            )
+        if self.report is None:
+            lines.append("  error    not measured")
+        else:
+            upper = self.report.upper
+            bound = ", upper bound not certified" if upper is None else f" <= {upper:.6g}, {self.report.claim}"
+            lines.append(f"  error    {self.report.lower:.6g} <= sup|F - f|{bound}")
+        return "\n".join(lines)
+
+
+def _runs(widths: tuple[int, ...]) -> list[list[int]]:
+    """Consecutive equal widths as [width, how many]; a growing run would not get shorter, so it stays as it is."""
+    runs: list[list[int]] = []
+    for width in widths:
+        if runs and runs[-1][0] == width:
+            runs[-1][1] += 1
+        else:
+            runs.append([width, 1])
+    return runs
