@@ -39,8 +39,9 @@ BUILD = f"""\
 {_DOMAIN}
 
 --json prints target, eps, domain, builder, theorem, reason, lipschitz, lipschitz_source, cover, cells,
-hidden_layers, parameters, depth_bound (hidden layers that any Step-ReLU network needs, null: unknown), lower,
-upper (null: not certified), claim, rests_on, argmax, samples, seconds (of building), measuring_seconds, files and hidden_widths (one number per hidden layer).
+hidden_layers, parameters, depth_bound (hidden layers that any Step-ReLU network needs, null: unknown), lower, upper
+(null: not certified), claim, rests_on, argmax, samples, seconds (of building), measuring_seconds, files and
+hidden_widths (one number per hidden layer).
 
 examples:
   radial build gaussian --eps 0.1
