@@ -1,36 +1,65 @@
-"""Compiled forward pass of deep narrow Step-ReLU networks on the CPU.
+"""Compiled forward pass of deep narrow radial networks on the CPU, without gradients.
 
-Points are taken in blocks of 64, stored coordinate by coordinate, and pushed through all layers before the next
-block: weights stream from cache and the loop over the block is vectorised. Kernels are compiled once per width, so
-that the loops over coordinates unroll. Every block is padded to full size, so a point's value does not depend on
-the batch it came in. Multiplications and additions may be fused, so values can differ from torch's in the last bits.
+Points are taken in blocks, stored coordinate by coordinate, and pushed through all layers before the next block:
+weights stream from cache, and points fill the lanes of vectors. Runs of constant width up to NARROW have a kernel per
+width whose sums stay in registers (`_tiles`); wider ones and single layers share one kernel. Every block is padded to
+full size, so a point's value does not depend on the batch it came in. Multiplications and additions are fused, so
+values can differ from torch's in the last bits.
+
+An activation is given as (code, shift), see `_rescale.code`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from approx._compile import compiled
+from approx._rescale import STEP, rescale
 from approx._threads import for_slices
+from approx._tiles import BYTES, ROWS, SIDE, affine_tile, square_tile
 
-__all__ = ["dense", "growing", "stack"]
+__all__ = ["Run", "chain", "growing", "layers", "unfolded"]
 
-BLOCK = 64
+NARROW = 16
+_REGISTERS = 31
+_TILES = 4
+BLOCK = 64  # of the kernels for growing runs
 _compile = compiled(fastmath={"contract"}, error_model="numpy")
+Activation = tuple[int, float]
+Run = tuple[NDArray, NDArray, Activation]
 
 
-def dense(points: NDArray, weight: NDArray, bias: NDArray, step: bool) -> NDArray:
-    """points (k, i), weight (o, i), bias (o,) -> (k, o) after one affine map and, if `step`, Step-ReLU."""
-    return _run(_dense, points, weight.shape[0], np.ascontiguousarray(weight), np.ascontiguousarray(bias), step)
+def layers(points: NDArray, weights: NDArray, biases: NDArray, activation: Activation) -> NDArray:
+    """points (k, i), weights (N, o, i), biases (N, o) -> (k, o) after N layers; o = i unless N = 1."""
+    _, width, inputs = weights.shape
+    lanes = BYTES // points.itemsize
+    if width == inputs <= NARROW:
+        side = min(SIDE, _REGISTERS // (width + 1))
+        return _run(_square(width, side, _TILES), _TILES * side * lanes, points, width, activation, weights, biases)
+    return _run(_wide, SIDE * lanes, points, width, activation, weights, biases)
 
 
-def stack(points: NDArray, weights: NDArray, biases: NDArray) -> NDArray:
-    """points (k, d), weights (N, d, d), biases (N, d) -> (k, d) after N Step-ReLU layers of width d."""
-    return _run(_stack(points.shape[1]), points, points.shape[1], weights, biases)
+def chain(points: NDArray, runs: Iterable[Run]) -> NDArray:
+    """Runs of layers (weights, biases, activation) one after another; single layers of one shape go together."""
+
+    def alike(run: Run) -> tuple:
+        weights, _, activation = run
+        return (len(weights) == 1, weights.shape[1:], activation)
+
+    for (single, _, activation), group in itertools.groupby(runs, alike):
+        members = list(group)
+        if single and len(members) > 1:
+            weights, biases = (np.concatenate([run[part] for run in members]) for part in (0, 1))
+            points = layers(points, weights, biases, activation)
+        else:
+            for weights, biases, _ in members:
+                points = layers(points, weights, biases, activation)
+    return points
 
 
 def growing(points: NDArray, weights: NDArray, biases: NDArray, readout: NDArray, offset: NDArray) -> NDArray:
@@ -40,76 +69,137 @@ def growing(points: NDArray, weights: NDArray, biases: NDArray, readout: NDArray
     ones and carries all others along unchanged; readout (o, w + N), offset (o,) -> (k, o).
     """
     columns = np.ascontiguousarray(readout.T)
-    return _run(_growing(weights.shape[2]), points, readout.shape[0], weights, biases, columns, offset)
-
-
-def _run(kernel: Callable, points: NDArray, width: int, *arguments) -> NDArray:
-    result = np.empty((points.shape[0], width), points.dtype)
+    result = np.empty((points.shape[0], readout.shape[0]), points.dtype)
+    kernel = _growing(weights.shape[2])
 
     def work(start: int, stop: int) -> None:
-        kernel(points[start:stop], *arguments, result[start:stop])
+        kernel(points[start:stop], weights, biases, columns, offset, result[start:stop])
 
     for_slices(work, points.shape[0], BLOCK)
     return result
 
 
+def unfolded(points: NDArray, weights: NDArray, biases: NDArray, activation: Activation) -> NDArray:
+    """The layers of `growing` with any activation and without the last map: (k, w) -> (k, w + N), newest first."""
+    width = points.shape[1] + weights.shape[0]
+    return _run(_unfolded, SIDE * BYTES // points.itemsize, points, width, activation, weights, biases)
+
+
+def _run(kernel: Callable, block: int, points: NDArray, width: int, activation: Activation, *arrays) -> NDArray:
+    result = np.empty((points.shape[0], width), points.dtype)
+    code, shift = activation
+    arrays = tuple(np.ascontiguousarray(array) for array in arrays)
+
+    def work(start: int, stop: int) -> None:
+        kernel(points[start:stop], *arrays, code, points.dtype.type(shift), result[start:stop])
+
+    for_slices(work, points.shape[0], block)
+    return result
+
+
+@_compile
+def _aligned(rows, columns, like):  # pragma: no cover - compiled
+    """An empty (rows, columns) array whose rows start at multiples of a vector, for columns that fill vectors."""
+    lanes = BYTES // like.itemsize
+    buffer = np.empty(rows * columns + lanes, like.dtype)
+    start = -(buffer.ctypes.data // like.itemsize) % lanes
+    return buffer[start : start + rows * columns].reshape((rows, columns))
+
+
 @_compile
 def _load(points, start, state):  # pragma: no cover - compiled
-    stop = min(start + BLOCK, points.shape[0])
+    block = state.shape[1]
+    stop = min(start + block, points.shape[0])
     for j in range(points.shape[1]):
-        for k in range(BLOCK):
+        for k in range(block):
             state[j, k] = points[start + k, j] if start + k < stop else points[start, j]
     return stop
 
 
-@_compile
-def _dense(points, weight, bias, step, result):  # pragma: no cover - compiled
-    width, inputs = weight.shape
-    state = np.empty((inputs, BLOCK), points.dtype)
-    out = np.empty((width, BLOCK), points.dtype)
-    squares = np.empty(BLOCK, points.dtype)
-    one, zero = points.dtype.type(1), points.dtype.type(0)
-    for start in range(0, points.shape[0], BLOCK):
-        stop = _load(points, start, state)
-        squares[:] = zero
-        for i in range(width):
-            out[i, :] = bias[i]
-            for j in range(inputs):
-                w = weight[i, j]
-                for k in range(BLOCK):
-                    out[i, k] += w * state[j, k]
-            for k in range(BLOCK):
-                squares[k] += out[i, k] * out[i, k]
-        for k in range(start, stop):
-            for i in range(width):
-                result[k, i] = zero if step and squares[k - start] < one else out[i, k - start]
-
-
 @functools.cache
-def _stack(d: int) -> Callable:
+def _square(d: int, side: int, tiles: int) -> Callable:
     @_compile
-    def kernel(points, weights, biases, result):  # pragma: no cover - compiled
-        state = np.empty((d, BLOCK), points.dtype)
-        out = np.empty((d, BLOCK), points.dtype)
-        one, zero = points.dtype.type(1), points.dtype.type(0)
-        for start in range(0, points.shape[0], BLOCK):
+    def kernel(points, weights, biases, code, shift, result):  # pragma: no cover - compiled
+        width = side * (BYTES // points.itemsize)
+        state = _aligned(d, tiles * width, points)
+        squares = _aligned(2, tiles * width, points)
+        for start in range(0, points.shape[0], tiles * width):
             stop = _load(points, start, state)
             for layer in range(weights.shape[0]):
-                for k in range(BLOCK):
-                    square = zero
-                    for i in range(d):
-                        value = biases[layer, i]
-                        for j in range(d):
-                            value += weights[layer, i, j] * state[j, k]
-                        out[i, k] = value
-                        square += value * value
-                    for i in range(d):
-                        state[i, k] = zero if square < one else out[i, k]  # NaN is kept
+                if code == STEP:
+                    for k in range(0, tiles * width, width):
+                        square_tile(weights, biases, layer, state, squares[0], k, d, side, 1)
+                else:
+                    for k in range(0, tiles * width, width):
+                        square_tile(weights, biases, layer, state, squares[0], k, d, side, 0)
+                    rescale(code, shift, state, squares[0], squares[1])
             for k in range(start, stop):
                 for i in range(d):
                     result[k, i] = state[i, k - start]
 
     return kernel
+
+
+@_compile
+def _affine(weights, biases, layer, state, out, squares):  # pragma: no cover - compiled
+    """out[:o] = weights[layer] @ state[:i] + biases[layer], and the squared lengths of the columns."""
+    height = weights.shape[1]
+    for i in range(0, height - ROWS + 1, ROWS):
+        affine_tile(weights, biases, layer, state, out, i, 0, ROWS)
+    for i in range(height - height % ROWS, height):
+        affine_tile(weights, biases, layer, state, out, i, 0, 1)
+    squares[:] = squares.dtype.type(0)
+    for i in range(height):
+        for k in range(squares.shape[0]):
+            squares[k] += out[i, k] * out[i, k]
+
+
+@_compile
+def _wide(points, weights, biases, code, shift, result):  # pragma: no cover - compiled
+    block = SIDE * (BYTES // points.itemsize)
+    count, height, inputs = weights.shape
+    most = max(height, inputs)
+    state, out = _aligned(most, block, points), _aligned(most, block, points)
+    squares = _aligned(2, block, points)
+    for start in range(0, points.shape[0], block):
+        stop = _load(points, start, state)
+        for layer in range(count):
+            _affine(weights, biases, layer, state, out, squares[0])
+            rescale(code, shift, out[:height], squares[0], squares[1])
+            state, out = out, state
+        for k in range(start, stop):
+            for i in range(height):
+                result[k, i] = state[i, k - start]
+
+
+@_compile
+def _unfolded(points, weights, biases, code, shift, result):  # pragma: no cover - compiled
+    block = SIDE * (BYTES // points.itemsize)
+    count, new, head = weights.shape
+    total = points.shape[1] + count
+    # Newest coordinates last, so that nothing moves: coordinate i of a layer with w of them stands in row w - 1 - i.
+    state, out = _aligned(total, block, points), _aligned(new, block, points)
+    inputs, squares = _aligned(head, block, points), _aligned(3, block, points)
+    for start in range(0, points.shape[0], block):
+        stop = min(start + block, points.shape[0])
+        width = points.shape[1]
+        for j in range(width):
+            for k in range(block):
+                state[width - 1 - j, k] = points[start + k, j] if start + k < stop else points[start, j]
+        for layer in range(count):
+            for j in range(head):
+                inputs[j] = state[width - 1 - j]
+            _affine(weights, biases, layer, inputs, out, squares[0])
+            for i in range(width - head):
+                for k in range(block):
+                    squares[0, k] += state[i, k] * state[i, k]
+            width += 1
+            for i in range(new):
+                state[width - 1 - i] = out[i]
+            rescale(code, shift, state[:width], squares[0], squares[1])
+        for k in range(start, stop):
+            for i in range(total):
+                result[k, i] = state[total - 1 - i, k - start]
 
 
 @functools.cache

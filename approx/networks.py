@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
-from approx import _checks, _engine
+from approx import _checks, _engine, _rescale
 from approx.activations import RadialActivation, StepReLU
 from approx.blocks import Block, Dense, Growing, Stack
 
@@ -116,22 +117,20 @@ class RadialNetwork(nn.Module):
 
     @property
     def compiled(self) -> bool:
-        """Whether the compiled engine can evaluate it: Step-ReLU on the CPU, growing runs followed by one layer."""
-        *hidden, last = self.blocks
-        if self.device.type != "cpu" or self.dtype not in (torch.float32, torch.float64):
-            return False
-        if not isinstance(last, Dense) or type(last.activation) not in (StepReLU, type(None)):
-            return False
-        return all(
-            type(block.activation) is StepReLU and (isinstance(after, Dense) or not isinstance(block, Growing))
-            for block, after in zip(hidden, self.blocks[1:], strict=True)
+        """Whether the compiled engine can evaluate it: registered activations, on the CPU, in float32 or float64."""
+        return (
+            self.device.type == "cpu"
+            and self.dtype in (torch.float32, torch.float64)
+            and all(_rescale.known(block.activation) for block in self.blocks)
         )
 
     @property
     def working_width(self) -> int:
-        """How many numbers per point are kept while it is evaluated (a compiled growing run keeps only its head)."""
+        """How many numbers per point are kept while it is evaluated (a folded growing run keeps only its head)."""
         if self.compiled:
-            return max(self.dim_in, *(block.weight.shape[-2] for block in self.blocks))
+            folded = [isinstance(block, Growing) and _folds(block, after) for block, after in self._pairs()]
+            widths = zip(self._inputs[1:] + [self.dim_out], folded, strict=True)
+            return max(self.dim_in, *(width for width, inside in widths if not inside))
         return max(self.widths)
 
     def _apply(self, fn, recurse=True):
@@ -154,56 +153,26 @@ class RadialNetwork(nn.Module):
     def forward(self, x: Tensor, *, engine: str = "auto") -> Tensor:
         """x (..., n) -> (..., m), same dtype and device as the network.
 
-        engine: "compiled" (CPU, Step-ReLU, no gradients; a point's value is independent of its batch),
+        engine: "compiled" (CPU, registered activations, no gradients; a point's value is independent of its batch),
         "torch" (everything), "auto" (compiled where it applies).
         Raises TypeError for another dtype or device and ValueError for a wrong last axis.
         """
-        flat = self._flatten(x)
-        _checks.one_of("RadialNetwork.forward", "engine", engine, ENGINES)
-        compilable = self._compilable(x)
-        if engine == "compiled" and not compilable:
-            raise ValueError(
-                _checks.message(
-                    "RadialNetwork.forward",
-                    "engine='compiled'",
-                    "Step-ReLU activations, CPU tensors of float32 or float64 and no gradients",
-                    "Use engine='torch', or wrap the call in torch.no_grad().",
-                )
-            )
-        if engine != "torch" and compilable:
-            result = torch.from_numpy(self._run_compiled(flat.detach().numpy()))
-        else:
-            result = flat
-            for block in self.blocks:
-                for layer in range(block.layers):
-                    result = block.step(result, layer)
-        return result.reshape(*x.shape[:-1], result.shape[-1])
+        return self._through(x, self.depth, self._choose("RadialNetwork.forward", engine, x))
 
-    def partial(self, x: Tensor, layers: int) -> Tensor:
+    def partial(self, x: Tensor, layers: int, *, engine: str = "auto") -> Tensor:
         """The partial feedforward function F_layers: x (..., n) -> (..., n_layers), activations applied.
 
-        ``partial(x, 0)`` is x and ``partial(x, depth)`` is the network.
+        ``partial(x, 0)`` is x and ``partial(x, depth)`` is the network. engine: as in `forward`.
         """
         layers = _checks.count("RadialNetwork.partial", "layers", layers, least=0, most=self.depth)
-        result = self._flatten(x)
-        compilable = self._compilable(x)
-        for block in self.blocks:
-            take = min(layers, block.layers)
-            if take and isinstance(block, Stack) and compilable and block.activation is not None:
-                weights, biases = (value.detach().numpy()[:take] for value in (block.weight, block.bias))
-                result = torch.from_numpy(_engine.stack(result.contiguous().detach().numpy(), weights, biases))
-            else:
-                for layer in range(take):
-                    result = block.step(result, layer)
-            layers -= take
-        return result.reshape(*x.shape[:-1], result.shape[-1])
+        return self._through(x, layers, self._choose("RadialNetwork.partial", engine, x))
 
-    def evaluate(self, x: ArrayLike) -> NDArray[np.float64]:
-        """x (..., n) array -> (..., m) float64 array, through the network's own dtype."""
+    def evaluate(self, x: ArrayLike, *, engine: str = "auto") -> NDArray[np.float64]:
+        """x (..., n) array -> (..., m) float64 array, through the network's own dtype. engine: as in `forward`."""
         points = _checks.points("RadialNetwork.evaluate", "x", x, self.dim_in)
         tensor = torch.from_numpy(np.require(points, requirements=["C", "W"]))  # torch refuses views such as x[::-1]
         with torch.no_grad():
-            return self(tensor.to(self.device, self.dtype)).double().cpu().numpy()
+            return self(tensor.to(self.device, self.dtype), engine=engine).double().cpu().numpy()
 
     def summary(self) -> str:
         """A table of the blocks: layers, widths, activation, parameters."""
@@ -253,24 +222,85 @@ class RadialNetwork(nn.Module):
             )
         return x.reshape(-1, self.dim_in)
 
-    def _compilable(self, x: Tensor) -> bool:
-        wants_gradient = x.requires_grad or any(parameter.requires_grad for parameter in self.parameters())
-        return self.compiled and not (torch.is_grad_enabled() and wants_gradient)
+    def _choose(self, call: str, engine: str, x: Tensor) -> bool:
+        """Whether to take the compiled engine."""
+        _checks.one_of(call, "engine", engine, ENGINES)
+        if engine == "torch":
+            return False
+        compilable = self._compilable(x)
+        if engine == "compiled" and not compilable:
+            raise ValueError(
+                _checks.message(
+                    call,
+                    "engine='compiled'",
+                    "registered activations, CPU tensors of float32 or float64 and no gradients",
+                    "Use engine='torch', or wrap the call in torch.no_grad().",
+                )
+            )
+        return compilable
 
-    def _run_compiled(self, points: NDArray) -> NDArray:
+    def _compilable(self, x: Tensor) -> bool:
+        """No gradients wanted, forward or backward, and nothing that traces or transforms torch's own operations."""
+        if not self.compiled or torch.jit.is_tracing() or torch.compiler.is_compiling():
+            return False
+        return all(_plain(tensor) for tensor in (x, *self.parameters()))
+
+    def _pairs(self) -> Iterator[tuple[Block, Block | None]]:
+        """Every block with the one after it."""
+        return itertools.zip_longest(self.blocks, list(self.blocks)[1:])
+
+    def _through(self, x: Tensor, layers: int, compiled: bool) -> Tensor:
+        """x (..., n) through the first layers."""
+        result = self._flatten(x)
+        if compiled:
+            result = torch.from_numpy(self._run_compiled(result.detach().numpy(), layers))
+        else:
+            for block in self.blocks:
+                for layer in range(min(layers, block.layers)):
+                    result = block.step(result, layer)
+                layers -= min(layers, block.layers)
+        return result.reshape(*x.shape[:-1], result.shape[-1])
+
+    def _run_compiled(self, points: NDArray, layers: int) -> NDArray:
         points = np.ascontiguousarray(points)
+        chain: list[_engine.Run] = []
         pending: tuple[NDArray, NDArray] | None = None  # a growing run waits for the affine map after it
-        for block in self.blocks:
-            weight, bias = block.weight.detach().numpy(), block.bias.detach().numpy()
+        for block, after in self._pairs():
+            take = min(layers, block.layers)
+            if take == 0:
+                break
+            weight, bias = (value.detach().numpy() for value in (block.weight, block.bias))
+            activation = _rescale.code(block.activation)
             if isinstance(block, Growing):
-                pending = (weight, bias)
-            elif isinstance(block, Stack):
-                points = _engine.stack(points, weight, bias)
+                points, chain = _engine.chain(points, chain), []
+                if layers > take and _folds(block, after):
+                    pending = (weight, bias)
+                else:
+                    points = _engine.unfolded(points, weight[:take], bias[:take], activation)
             elif pending is not None:
                 points = _engine.growing(points, *pending, weight, bias)
                 pending = None
                 if block.activation is not None:
                     points = block.activation(torch.from_numpy(points)).numpy()
+            elif isinstance(block, Dense):
+                chain.append((weight[None], bias[None], activation))
             else:
-                points = _engine.dense(points, weight, bias, block.activation is not None)
-        return points
+                chain.append((weight[:take], bias[:take], activation))
+            layers -= take
+        return _engine.chain(points, chain)
+
+
+def _plain(tensor: Tensor) -> bool:
+    """Whether it is nothing but numbers: no subclass, no gradient asked for, no wrapper of torch.func."""
+    if type(tensor) not in (Tensor, nn.Parameter) or (tensor.requires_grad and torch.is_grad_enabled()):
+        return False
+    try:
+        tensor.data_ptr()
+    except RuntimeError:  # wrapped by vmap
+        return False
+    return forward_ad.unpack_dual(tensor).tangent is None
+
+
+def _folds(block: Growing, after: Block | None) -> bool:
+    """Whether a compiled growing run can be merged with the layer after it, and never keep the coordinates it adds."""
+    return type(block.activation) is StepReLU and isinstance(after, Dense)

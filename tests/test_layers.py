@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[1]
 LEVELS = {
     "approx": [
         {"_checks"},
-        {"affine", "domains", "activations", "_threads", "_compile"},
-        {"_engine", "_lookup", "blocks", "lattice"},
+        {"affine", "domains", "activations", "_threads", "_compile", "_tiles"},
+        {"_rescale", "_lookup", "blocks", "lattice"},
+        {"_engine"},
         {"networks", "covers"},
         {"targets"},
         {"storage", "evaluation", "compression", "projection"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -26,8 +27,11 @@ class Collar(Protocol):
     def collar(self, radius: float) -> float: ...
 
 
-def evaluator(network: Any, dim_in: int, dim_out: int) -> Callable[[Array], Array]:
-    """The subject as a function (k, n) -> (k, m) float64; it raises ValueError where a value is NaN or infinite."""
+def evaluator(network: Any, dim_in: int, dim_out: int, engine: str = "auto") -> Callable[[Array], Array]:
+    """The subject as a function (k, n) -> (k, m) float64; it raises ValueError where a value is NaN or infinite.
+
+    engine : as in `RadialNetwork.forward`, for networks only
+    """
     name = getattr(network, "__name__", type(network).__name__)
     if isinstance(network, RadialNetwork):
         if (network.dim_in, network.dim_out) != (dim_in, dim_out):
@@ -39,7 +43,7 @@ def evaluator(network: Any, dim_in: int, dim_out: int) -> Callable[[Array], Arra
                     "Use the target the network was built for.",
                 )
             )
-        compute = network.evaluate
+        compute = functools.partial(network.evaluate, engine=engine)
     elif callable(network):
         compute = network
     else:

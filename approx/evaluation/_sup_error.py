@@ -40,6 +40,7 @@ def sup_error(
     optimize: bool = True,
     reach: float = 1e6,
     progress: bool = False,
+    engine: str = "auto",
 ) -> SupError:
     """Look for the largest |F - f| (Euclidean norm over the m components) on a domain.
 
@@ -54,6 +55,7 @@ def sup_error(
     optimize : climb from the worst points
     reach : on R^n, the largest |x| looked at
     progress : show a progress bar
+    engine : how a RadialNetwork is evaluated, see `RadialNetwork.forward`
 
     Only values that the subject itself returns count, so the result is a lower bound of sup |F - f| for the network
     as it computes, whichever side of a boundary rounding puts a point. It is never an upper bound. The same
@@ -105,7 +107,7 @@ def sup_error(
         return np.maximum(max(_NEAR, 4 * digits) * size, 2 * collar)
 
     size = chunk_size(network, domain.dim, target.dim_out)
-    watch = Watch(evaluator(network, target.dim_in, target.dim_out), target, cover)
+    watch = Watch(evaluator(network, target.dim_in, target.dim_out, engine), target, cover)
     bar = tqdm(total=samples, desc=_CALL, unit="pt", disable=not progress)
     squares = 0.0
     with bar:

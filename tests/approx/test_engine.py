@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from approx import _engine
+from approx._rescale import IDENTITY, STEP
 from approx._threads import for_slices
 
 
@@ -20,6 +21,10 @@ def threads():
 
 def step(v):
     return np.zeros_like(v) if (v**2).sum() < 1 else v
+
+
+def step_layers(x, weights, biases):
+    return _engine.layers(x, weights, biases, (STEP, 0.0))
 
 
 def plain_stack(x, weights, biases):
@@ -49,21 +54,22 @@ def test_dense_kernel(dtype, count):
     weight *= 0.5
     for stepped in (False, True):
         expected = np.array([step(weight @ v + bias) if stepped else weight @ v + bias for v in x]).reshape(count, 5)
-        values = _engine.dense(x, weight, bias, stepped)
+        activation = (STEP if stepped else IDENTITY, 0.0)
+        values = _engine.layers(x, weight[None], bias[None], activation)
         assert values.dtype == dtype
         np.testing.assert_allclose(values, expected, rtol=1e-12 if dtype == np.float64 else 1e-5, atol=1e-6)
     # A transposed weight is not contiguous.
-    assert (_engine.dense(x, np.asfortranarray(weight), bias, True) == _engine.dense(x, weight, bias, True)).all()
+    assert (_engine.layers(x, np.asfortranarray(weight)[None], bias[None], activation) == values).all()
 
 
-@pytest.mark.parametrize("width", [1, 2, 3, 5])
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 7, 12, 16, 17, 22])
 def test_stack_kernel(width):
     rng = np.random.default_rng(width)
     x, biases = rng.normal(size=(100, width)) * 2, rng.normal(size=(9, width)) * 0.6
     weights = rng.normal(size=(9, width, width)) * 0.6
-    values, expected = _engine.stack(x, weights, biases), plain_stack(x, weights, biases)
+    values, expected = step_layers(x, weights, biases), plain_stack(x, weights, biases)
     np.testing.assert_allclose(values, expected, rtol=1e-11, atol=1e-12)
-    assert (_engine.stack(x, weights[:0], biases[:0]) == x).all()
+    assert (step_layers(x, weights[:0], biases[:0]) == x).all()
 
 
 @pytest.mark.parametrize(("head", "extra"), [(1, 0), (2, 0), (2, 3), (4, 1)])
@@ -84,7 +90,7 @@ def test_kernels_do_not_touch_their_input():
     rng = np.random.default_rng(0)
     x, weights, biases = rng.normal(size=(10, 2)), rng.normal(size=(3, 2, 2)), rng.normal(size=(3, 2))
     kept = [array.copy() for array in (x, weights, biases)]
-    _engine.stack(x, weights, biases)
+    step_layers(x, weights, biases)
     assert all((a == b).all() for a, b in zip(kept, (x, weights, biases), strict=True))
 
 
@@ -93,8 +99,7 @@ def test_norms_decide_at_exactly_one():
     x = np.array([[1.0, 0.0], [0.0, -1.0], [0.75, 0.5], [np.nextafter(1, 0), 0.0], [-1.0, 5e-324]])
     kept = [True, True, False, False, True]
     identity = np.eye(2)
-    for values in (_engine.dense(x, identity, np.zeros(2), True), _engine.stack(x, identity[None], np.zeros((1, 2)))):
-        assert (values == np.where(np.array(kept)[:, None], x, 0.0)).all()
+    assert (step_layers(x, identity[None], np.zeros((1, 2))) == np.where(np.array(kept)[:, None], x, 0.0)).all()
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 8])

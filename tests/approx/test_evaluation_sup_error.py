@@ -348,3 +348,15 @@ def test_a_false_tail_is_refuted_at_a_point(tail):
 
 def test_a_true_tail_survives_rounding_far_out():
     assert sup_error(BUMP.affine, BUMP, WholeSpace(1), samples=5000, reach=1e12).lower <= 1.0 + 1e-3
+
+
+def test_the_engine_can_be_chosen():
+    weight, bias = torch.tensor([[2.0]]).double(), torch.zeros(1).double()
+    network = RadialNetwork([Dense(weight, bias, StepReLU()), Dense(weight / 2, bias)])  # x for x >= 1/2, else 0
+    for engine in ("compiled", "torch"):
+        report = sup_error(network, IDENTITY, samples=2000, engine=engine)
+        assert report.lower == pytest.approx(0.5, abs=1e-6)
+    with pytest.raises(ValueError, match="engine = 'fast'; required one of auto"):
+        sup_error(network, IDENTITY, samples=10, engine="fast")
+    with pytest.raises(ValueError, match="engine='compiled'"):
+        sup_error(network.requires_grad_(True).to(torch.float16), IDENTITY, samples=10, engine="compiled")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from approx.activations import ShiftedReLU, StepReLU
+from approx.activations import RadialActivation, StepReLU
 from approx.networks import Dense, Growing, RadialNetwork, Stack
 
 DTYPES = (torch.float64, torch.float32)
@@ -277,12 +277,12 @@ def test_gradients_with_respect_to_the_input():
         assert torch.equal(network(x), network(x.detach()))
 
 
-def test_other_activations_run_on_torch():
-    layers = [(np.eye(2), np.zeros(2), ShiftedReLU(0.5)), (np.eye(2), np.zeros(2), None)]
+def test_unknown_activations_run_on_torch():
+    layers = [(np.eye(2), np.zeros(2), RadialActivation(torch.tanh)), (np.eye(2), np.zeros(2), None)]
     network = RadialNetwork.from_layers(layers)
     assert not network.compiled
-    assert network.evaluate([[3.0, 4.0], [0.3, 0.0]]) == pytest.approx(np.array([[2.7, 3.6], [0.0, 0.0]]))
-    with pytest.raises(ValueError, match="engine='compiled'; required Step-ReLU activations"):
+    assert network.evaluate([[3.0, 4.0], [0.0, 0.0]]) == pytest.approx(np.tanh(5) * np.array([[0.6, 0.8], [0.0, 0.0]]))
+    with pytest.raises(ValueError, match="engine='compiled'; required registered activations"):
         network(torch.zeros(1, 2).double(), engine="compiled")
 
     class Softened(StepReLU):  # a subclass may change the rule, so it is not compiled
@@ -293,11 +293,12 @@ def test_other_activations_run_on_torch():
     assert soft.evaluate([[0.2, 0.4]]).tolist() == [[0.1, 0.2]]
 
 
-def test_a_growing_run_without_a_layer_after_it_runs_on_torch():
+@pytest.mark.parametrize("engine", ["compiled", "torch"])
+def test_a_growing_run_without_a_layer_after_it(engine):
     run = Growing(torch.ones(2, 3, 2).double(), torch.zeros(2, 3).double(), StepReLU())
     network = RadialNetwork([run])
-    assert (network.widths, network.compiled) == ((2, 3, 4), False)
-    assert network.evaluate([[1.0, 1.0]]).tolist() == [[4.0, 4.0, 4.0, 2.0]]
+    assert (network.widths, network.compiled) == ((2, 3, 4), True)
+    assert network(torch.ones(1, 2).double(), engine=engine).tolist() == [[4.0, 4.0, 4.0, 2.0]]
 
 
 @pytest.mark.parametrize("kind", KINDS)

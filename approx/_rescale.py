@@ -1,0 +1,148 @@
+"""The registered activations on blocks of points, compiled: the same formulas as in `approx.activations`.
+
+A vector is multiplied by h(|v|) / |v|. Where |v|^2 or h is so small or large that this would lose digits, it is divided
+by a power of two first, as `RadialActivation.forward` does for every vector.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from approx._compile import compiled
+from approx.activations import (
+    RadialActivation,
+    RadialIdentity,
+    RadialSigmoid,
+    RadialSoftplus,
+    RadialSwish,
+    RationalSquash,
+    ShiftedReLU,
+    ShiftedSigmoid,
+    Squashing,
+    StepReLU,
+)
+
+__all__ = ["IDENTITY", "STEP", "code", "known", "rescale"]
+
+IDENTITY, STEP, _SQUASHING, _RATIONAL, _SIGMOID, _SWISH, _RELU, _SOFTPLUS = range(8)
+_CODES: dict[type, int] = {
+    type(None): IDENTITY,
+    RadialIdentity: IDENTITY,
+    StepReLU: STEP,
+    Squashing: _SQUASHING,
+    RationalSquash: _RATIONAL,
+    RadialSigmoid: _SIGMOID,
+    RadialSwish: _SWISH,
+    ShiftedReLU: _RELU,
+    ShiftedSigmoid: _SIGMOID,
+    RadialSoftplus: _SOFTPLUS,
+}
+_compile = compiled(fastmath={"contract"}, error_model="numpy")
+
+
+def known(activation: RadialActivation | None) -> bool:
+    """Whether the kernels know it; no activation (None) is the identity. A subclass may change the rule."""
+    return type(activation) in _CODES
+
+
+def code(activation: RadialActivation | None) -> tuple[int, float]:
+    """(code, shift) of a known activation, for the kernels."""
+    return _CODES[type(activation)], float(getattr(activation, "shift", 0.0))
+
+
+@_compile
+def _decay(t, one):  # pragma: no cover - compiled
+    """e^-|t| and 1 / (1 + e^-t)."""
+    decay = math.exp(-abs(t))
+    return decay, (one if t >= 0 else decay) / (one + decay)
+
+
+@_compile
+def _profile(code, shift, r, one):  # pragma: no cover - compiled
+    t = r - shift
+    if code == _SQUASHING:
+        small, inverse = min(r, one), one / max(r, one)
+        return small * small / (one + small * small) if r < one else one / (one + inverse * inverse)
+    if code == _RATIONAL:
+        return r / (one + r)
+    if code == _SIGMOID:
+        return _decay(t, one)[1]
+    if code == _SWISH:
+        return r * _decay(t, one)[1]
+    if code == _RELU:
+        return t if t > 0 or t != t else one - one
+    decay, _ = _decay(t, one)
+    return max(t, one - one) + math.log1p(decay)
+
+
+@_compile
+def _rescale_one(code, shift, state, k, one):  # pragma: no cover - compiled
+    zero = one - one
+    top = zero
+    for i in range(state.shape[0]):
+        size = abs(state[i, k])
+        top = size if size > top or size != size else top
+        if top != top:
+            break
+    if top == zero:
+        return
+    if not top < np.inf:  # NaN and infinity give NaN throughout
+        state[:, k] = np.nan
+        return
+    scale = math.ldexp(one, math.frexp(top)[1] - 1)
+    total = zero
+    for i in range(state.shape[0]):
+        state[i, k] /= scale
+        total += state[i, k] * state[i, k]
+    length = math.sqrt(total)
+    h = _profile(code, shift, scale * length, one)
+    for i in range(state.shape[0]):
+        state[i, k] = h * (state[i, k] / length)
+
+
+@_compile
+def _factors(code, shift, squares, factors, far):  # pragma: no cover - compiled
+    """h(r) / r, and 1 where r or h is no number between 1 / far and far; returns how many of those there are."""
+    one = squares.dtype.type(1)
+    unusual = 0
+    for k in range(squares.shape[0]):
+        r = math.sqrt(squares[k])
+        h = _profile(code, shift, r, one)
+        usual = (r * far > one) & (r < far) & ((h == one - one) | (abs(h) * far > one))
+        factors[k] = h / r if usual else one
+        unusual += not usual
+    return unusual
+
+
+@_compile
+def rescale(code, shift, state, squares, factors):  # pragma: no cover - compiled
+    """Apply an activation to the columns of state (d, block), given their squared lengths; factors is scratch."""
+    one = state.dtype.type(1)
+    if code == IDENTITY:
+        return
+    if code == STEP:
+        for i in range(state.shape[0]):
+            for k in range(state.shape[1]):
+                state[i, k] = one - one if squares[k] < one else state[i, k]  # NaN is kept
+        return
+    far = state.dtype.type(1e140 if state.itemsize == 8 else 1e16)
+    # Constant codes let the compiler make a loop without branches for each.
+    if code == _SQUASHING:
+        unusual = _factors(_SQUASHING, shift, squares, factors, far)
+    elif code == _RATIONAL:
+        unusual = _factors(_RATIONAL, shift, squares, factors, far)
+    elif code == _RELU:
+        unusual = _factors(_RELU, shift, squares, factors, far)
+    else:
+        unusual = _factors(code, shift, squares, factors, far)
+    if unusual:
+        for k in range(state.shape[1]):
+            r = math.sqrt(squares[k])
+            h = _profile(code, shift, r, one)
+            if not ((r * far > one) & (r < far) & ((h == one - one) | (abs(h) * far > one))):
+                _rescale_one(code, shift, state, k, one)
+    for i in range(state.shape[0]):
+        for k in range(state.shape[1]):
+            state[i, k] *= factors[k]

@@ -1,0 +1,155 @@
+"""Matrix products in vector registers, written as LLVM vectors for the compiled engine.
+
+Points lie side by side in the lanes of a vector, coordinates in the rows of a state (d, block). A tile multiplies a
+matrix with a few vectors of points and keeps all its sums in registers; on machines with shorter vectors LLVM splits
+them. Every entry is bias + w_1 x_1 + ... + w_d x_d, added from left to right with fused multiply-add, so it does not
+depend on where in the block a point stands.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+__all__ = ["BYTES", "ROWS", "SIDE", "affine_tile", "square_tile"]
+
+BYTES = 64  # of a vector
+ROWS, SIDE = 4, 4  # sums of an affine tile: rows and vectors
+
+
+class _Vectors:
+    """Loads, stores and arithmetic on vectors of one element type."""
+
+    def __init__(self, context, builder, dtype):
+        self.context, self.builder = context, builder
+        self.element = context.get_value_type(dtype)
+        self.size = dtype.bitwidth // 8
+        self.lanes = BYTES // self.size
+        self.vector = ir.VectorType(self.element, self.lanes)
+        name = f"llvm.fma.v{self.lanes}f{dtype.bitwidth}"
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        self._fma = cgutils.get_or_insert_function(builder.module, kind, name)
+        self.zero = ir.Constant(self.vector, [self.element(0.0)] * self.lanes)
+        self.one = ir.Constant(self.vector, [self.element(1.0)] * self.lanes)
+
+    def array(self, kind, value):
+        return self.context.make_array(kind)(self.context, self.builder, value)
+
+    def pointer(self, kind, array, *index):
+        """Address of an entry of a C-contiguous array."""
+        shape = cgutils.unpack_tuple(self.builder, array.shape, kind.ndim)
+        strides = cgutils.unpack_tuple(self.builder, array.strides, kind.ndim)
+        return cgutils.get_item_pointer2(self.context, self.builder, array.data, shape, strides, "C", index)
+
+    def moved(self, pointer, steps):
+        return self.builder.gep(pointer, [ir.Constant(ir.IntType(64), steps)])
+
+    def load(self, pointer):
+        return self.builder.load(self._cast(pointer), align=self.size)
+
+    def store(self, value, pointer):
+        self.builder.store(value, self._cast(pointer), align=self.size)
+
+    def spread(self, pointer):
+        """One number in all lanes."""
+        place = ir.Constant(ir.IntType(32), 0)
+        single = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), self.builder.load(pointer), place)
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [ir.IntType(32)(0)] * self.lanes)
+        return self.builder.shuffle_vector(single, single, mask)
+
+    def fma(self, a, b, c):
+        return self.builder.call(self._fma, [a, b, c])
+
+    def square(self, values):
+        total = self.builder.fmul(values[0], values[0])
+        for value in values[1:]:
+            total = self.fma(value, value, total)
+        return total
+
+    def _cast(self, pointer):
+        return self.builder.bitcast(pointer, self.vector.as_pointer())
+
+
+def _literals(*values):
+    return all(isinstance(value, types.IntegerLiteral) for value in values)
+
+
+@intrinsic(prefer_literal=True)
+def square_tile(typing, weights, biases, layer, state, squares, k, d, side, step):
+    """state[:, k : k + side * lanes] = weights[layer] @ it + biases[layer], in place.
+
+    weights (N, d, d), biases (N, d), state (d, block), squares (block,). With step = 1 vectors of squared length
+    below 1 become zero, otherwise the squared lengths go to `squares`. d, side and step are literal integers.
+    """
+    if not _literals(d, side, step):
+        return None
+    rows, count, stepped = d.literal_value, side.literal_value, step.literal_value
+    signature = types.void(weights, biases, types.intp, state, squares, types.intp, d, side, step)
+
+    def emit(context, builder, signature, values):
+        kinds = signature.args
+        v = _Vectors(context, builder, weights.dtype)
+        w, b, s, q = (v.array(kinds[i], values[i]) for i in (0, 1, 3, 4))
+        zero = ir.Constant(ir.IntType(64), 0)
+        matrix, bias = v.pointer(kinds[0], w, values[2], zero, zero), v.pointer(kinds[1], b, values[2], zero)
+        points = [v.pointer(kinds[3], s, ir.Constant(ir.IntType(64), i), values[5]) for i in range(rows)]
+        sums = [[v.spread(v.moved(bias, i))] * count for i in range(rows)]
+        for j in range(rows):
+            x = [v.load(v.moved(points[j], c * v.lanes)) for c in range(count)]
+            for i in range(rows):
+                entry = v.spread(v.moved(matrix, i * rows + j))
+                sums[i] = [v.fma(entry, x[c], sums[i][c]) for c in range(count)]
+        target = v.pointer(kinds[4], q, values[5])
+        for c in range(count):
+            column = [row[c] for row in sums]
+            square = v.square(column)
+            if stepped:
+                small = builder.fcmp_ordered("<", square, v.one)  # false for NaN, which is kept
+                column = [builder.select(small, v.zero, value) for value in column]
+            else:
+                v.store(square, v.moved(target, c * v.lanes))
+            for i in range(rows):
+                v.store(column[i], v.moved(points[i], c * v.lanes))
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic(prefer_literal=True)
+def affine_tile(typing, weights, biases, layer, state, out, i, k, rows):
+    """out[i : i + rows, k : ...] = weights[layer, i : i + rows] @ state[:, k : ...] + biases[layer, i : i + rows].
+
+    weights (N, o, d), biases (N, o), state (>= d, block), out (>= o, block), SIDE vectors of points. rows is a literal
+    integer.
+    """
+    if not _literals(rows):
+        return None
+    height = rows.literal_value
+    signature = types.void(weights, biases, types.intp, state, out, types.intp, types.intp, rows)
+
+    def emit(context, builder, signature, values):
+        kinds = signature.args
+        v = _Vectors(context, builder, weights.dtype)
+        w, b, s, o = (v.array(kinds[p], values[p]) for p in (0, 1, 3, 4))
+        zero = ir.Constant(ir.IntType(64), 0)
+        row = [builder.add(values[5], ir.Constant(ir.IntType(64), r)) for r in range(height)]
+        sums = []
+        for r in range(height):
+            start = v.spread(v.pointer(kinds[1], b, values[2], row[r]))
+            sums.append([cgutils.alloca_once_value(builder, start) for _ in range(SIDE)])
+        inputs = cgutils.unpack_tuple(builder, w.shape, 3)[2]
+        with cgutils.for_range(builder, inputs) as loop:
+            x = [v.load(v.moved(v.pointer(kinds[3], s, loop.index, values[6]), c * v.lanes)) for c in range(SIDE)]
+            for r in range(height):
+                entry = v.spread(v.pointer(kinds[0], w, values[2], row[r], loop.index))
+                for c in range(SIDE):
+                    builder.store(v.fma(entry, x[c], builder.load(sums[r][c])), sums[r][c])
+        for r in range(height):
+            target = v.pointer(kinds[4], o, row[r], values[6])
+            for c in range(SIDE):
+                v.store(builder.load(sums[r][c]), v.moved(target, c * v.lanes))
+        del zero
+        return context.get_dummy_value()
+
+    return signature, emit
