@@ -352,10 +352,10 @@ def test_a_true_tail_survives_rounding_far_out():
 
 def test_the_engine_can_be_chosen():
     weight, bias = torch.tensor([[2.0]]).double(), torch.zeros(1).double()
-    network = RadialNetwork([Dense(weight, bias, StepReLU()), Dense(weight / 2, bias)])  # x for x >= 1/2, else 0
+    network = RadialNetwork([Dense(weight, bias, StepReLU()), Dense(weight / 4, bias)])  # x for x >= 1/2, else 0
     for engine in ("compiled", "torch"):
         report = sup_error(network, IDENTITY, samples=2000, engine=engine)
-        assert report.lower == pytest.approx(0.5, abs=1e-6)
+        assert 0.49 < report.lower < 0.5
     with pytest.raises(ValueError, match="engine = 'fast'; required one of auto"):
         sup_error(network, IDENTITY, samples=10, engine="fast")
     with pytest.raises(ValueError, match="engine='compiled'"):
