@@ -170,9 +170,13 @@ def _rescale(graph: _Graph, v: str, step: Step) -> str:
         return graph.node("Where", graph.node("Less", graph.squares(v), one), zero, v)
     top = graph.node("ReduceMax", graph.node("Abs", v), axes=[1], keepdims=1)
     empty = graph.node("Equal", top, zero)
-    scaled = graph.node("Div", v, graph.node("Where", empty, one, top))  # so that no square overflows
+    large = float(np.sqrt(np.finfo(graph.dtype).max) / 1e4)
+    outside = graph.node("Less", top, graph.number(1 / large))
+    outside = graph.node("Or", outside, graph.node("Less", graph.number(large), top))
+    scale = graph.node("Where", empty, one, graph.node("Where", outside, top, one))  # so that squares are numbers
+    scaled = graph.node("Div", v, scale)
     length = graph.node("Where", empty, one, graph.node("Sqrt", graph.squares(scaled)))
-    values = _profile(graph, graph.node("Mul", top, length), step.activation)
+    values = _profile(graph, graph.node("Mul", scale, length), step.activation)
     return graph.node("Where", empty, zero, graph.node("Mul", values, graph.node("Div", scaled, length)))
 
 

@@ -76,9 +76,11 @@ def rescale(v, activation):
         return np.where((v * v).sum(axis=0) < 1, v.dtype.type(0), v)
     top = np.abs(v).max(axis=0)
     zero = top == 0
-    scaled = v / np.where(zero, 1, top)  # so that no square overflows
+    large = np.sqrt(np.finfo(v.dtype).max) / 1e4
+    scale = np.where(zero | (top < 1 / large) | (top > large), np.where(zero, 1, top), 1)  # so that squares are numbers
+    scaled = v / scale
     length = np.where(zero, 1, np.sqrt((scaled * scaled).sum(axis=0)))
-    return np.where(zero, 0, profile(top * length, activation) * (scaled / length)).astype(v.dtype)
+    return np.where(zero, 0, profile(scale * length, activation) * (scaled / length)).astype(v.dtype)
 
 
 def profile(r, activation):

@@ -55,7 +55,7 @@ def to_sequential(network: RadialNetwork) -> nn.Sequential:
         modules.append(linear)
         if activation is not None:
             if id(activation) not in traced:
-                traced[id(activation)] = _traced(activation)
+                traced[id(activation)] = _traced(activation, network.dtype)
             modules.append(traced[id(activation)])
     return nn.Sequential(*modules)
 
@@ -121,9 +121,10 @@ def program_of(plan: Plan) -> torch.export.ExportedProgram:
 class _Rescale(nn.Module):
     """rho of a registered activation in elementwise torch operations, for tracing, scripting and exporting."""
 
-    def __init__(self, config: dict[str, Any] | None, shift: Tensor | None = None):
+    def __init__(self, config: dict[str, Any] | None, dtype: torch.dtype, shift: Tensor | None = None):
         super().__init__()
         self.name = "none" if config is None else str(config["name"])
+        self.large = float(torch.finfo(dtype).max) ** 0.5 / 1e4
         self.slope = 0.0
         if config is not None:
             start = from_config(config).factor(torch.zeros(1, dtype=torch.float64))
@@ -142,10 +143,11 @@ class _Rescale(nn.Module):
             return torch.where((v * v).sum(-1, keepdim=True) < 1.0, 0.0, v)
         top = v.detach().abs().amax(-1, keepdim=True)
         zero = top == 0.0
-        top = torch.where(zero, 1.0, top)
-        scaled = torch.where(zero, 1.0, v) / top  # so that no square overflows, and no gradient is NaN
+        outside = (top < 1.0 / self.large) | (top > self.large)
+        scale = torch.where(zero, 1.0, torch.where(outside, top, 1.0))  # so that squares are numbers
+        scaled = torch.where(zero, 1.0, v) / scale  # and no gradient is NaN
         length = (scaled * scaled).sum(-1, keepdim=True).sqrt()
-        return torch.where(zero, self.slope * v, self.profile(top * length) * (scaled / length))
+        return torch.where(zero, self.slope * v, self.profile(scale * length) * (scaled / length))
 
     def profile(self, r: Tensor) -> Tensor:
         """h(r) for radii r >= 0, in the same forms as approx.activations."""
@@ -179,23 +181,23 @@ class _Rescale(nn.Module):
         return torch.where(zero, 0.0, self.profile(r) / r)
 
 
-def _traced(activation: RadialActivation) -> fx.GraphModule:
+def _traced(activation: RadialActivation, dtype: torch.dtype) -> fx.GraphModule:
     shift = getattr(activation, "shift", None)
-    module = _Rescale(activation.config(), shift if isinstance(shift, nn.Parameter) else None)
+    module = _Rescale(activation.config(), dtype, shift if isinstance(shift, nn.Parameter) else None)
     return fx.GraphModule(module, fx.Tracer().trace(module), type(activation).__name__)
 
 
 class _Step(nn.Module):
     """One step of a plan; `loops` says whether a run is a Python loop or torch's scan."""
 
-    def __init__(self, step: Step):
+    def __init__(self, step: Step, dtype: torch.dtype):
         super().__init__()
         self.loops = True
         self.kind = step.kind
         empty = {name: torch.zeros(0) for name in ("weight", "bias", "readout", "offset")}
         for name, tensor in (empty | {key: torch.tensor(array) for key, array in step.arrays.items()}).items():
             self.register_buffer(name, tensor)
-        self.rescale = _Rescale(step.activation)
+        self.rescale = _Rescale(step.activation, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.kind == "rescale":
@@ -264,7 +266,7 @@ class _Network(nn.Module):
     def __init__(self, plan: Plan):
         super().__init__()
         self.dtype = torch.float32 if plan.dtype.name == "float32" else torch.float64
-        self.steps = nn.ModuleList(_Step(step) for step in plan.steps)
+        self.steps = nn.ModuleList(_Step(step, self.dtype) for step in plan.steps)
 
     def unroll(self, loops: bool) -> None:
         for step in self.steps:

@@ -67,6 +67,18 @@ def test_saved_networks_of_every_builder(name, kind, saved, tmp_path):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
+def test_radial_basis_networks_up_to_the_digits_they_lose(kind, tmp_path):
+    """Layers that amplify rounding: float64 leaves them fewer digits than 1e-12, whoever evaluates them."""
+    built = constructions.build(targets.gaussian(dim=2), 1e-2, builder="radial_basis", verify=False)
+    points = np.random.default_rng(0).uniform(-3, 3, (2000, 2))
+    check = export.compare(built.network, through(kind, built.network, tmp_path)(points), points)
+    assert (check.wrong, check.other_side) == (0, 0)
+    assert check.tolerance <= 1e-6
+    spoiled = built.network.evaluate(points) + 2 * check.tolerance
+    assert export.compare(built.network, spoiled, points).wrong == len(points)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
 def test_points_on_a_boundary_may_fall_on_either_side(kind, saved, tmp_path):
     file = saved["constant_width"]
     points, _ = file.cover.boundary_points(1000)
