@@ -12,18 +12,19 @@ from approx import _checks
 from approx.activations import RadialActivation
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import sup_error
-from approx.targets import Target
+from approx.targets import Target, check_tail
 from constructions.radial_basis.centers import fitting_points, spread
-from constructions.radial_basis.design import Fit, Problem, best_shape, choose, fit
+from constructions.radial_basis.design import LEAST_GAIN, Fit, Plan, Problem, design, plan
 from constructions.radial_basis.features import assemble
-from constructions.radial_basis.kernels import Kernel, kernel
 from constructions.radial_basis.result import RadialBasis
+from constructions.radial_basis.tails import far_points
 
 __all__ = ["build"]
 
 _CALL = "radial_basis.build"
 _FIRST = 25  # layers to begin with where only eps is given
 _HELD = 4096
+_FAR = 1e7  # how far out a network on R^n is fitted, in radii of the target's domain
 CENTERS = ("greedy", "spread")
 NAME, THEOREM = "radial_basis", "universality of radial-basis networks, see constructions.radial_basis"
 
@@ -34,7 +35,7 @@ def build(
     *,
     layers: int | None = None,
     activation: RadialActivation | str = "shifted_relu",
-    domain: Box | Ball | None = None,
+    domain: Box | Ball | WholeSpace | None = None,
     centers: str = "greedy",
     gain: float | None = None,
     shape: float | None = None,
@@ -50,9 +51,10 @@ def build(
     eps : tolerance in sup norm; the layers double until the measured error meets it, up to max_layers
     layers : the number of hidden layers; with eps as well, eps is only reported on
     activation : a radial activation with h(r)/r -> 1, or the name of one
-    domain : where; None means target.domain
+    domain : where; None means target.domain. WholeSpace(n) takes a target with an affine part at infinity and a tail
     centers : "greedy" (orthogonal least squares among candidates) or "spread" (a Halton sequence)
-    gain : 1/|1 - lambda| at the level of the layers; None chooses twice the number of layers
+    gain : 1/|1 - lambda| at the level of the layers; at least 30; None chooses it, 1 to 4 times the number of
+        layers on compact domains
     shape : kappa of the kernels; None chooses by the error at points that are not fitted
     dtype : of the weights
     samples, seed : of the measurement; verify=False skips it
@@ -109,29 +111,46 @@ def build(
 def _domain(target: Target, domain: Box | Ball | WholeSpace | None) -> Box | Ball | WholeSpace:
     if domain is None:
         return target.domain
-    if not isinstance(domain, Box | Ball) or domain.dim != target.dim_in:
+    if not isinstance(domain, Box | Ball | WholeSpace) or domain.dim != target.dim_in:
         received = f"domain = {_checks.show(domain)}"
-        raise ValueError(_checks.message(_CALL, received, f"a Box or Ball of R^{target.dim_in}", "Build one."))
+        required = f"a Box, Ball or WholeSpace of R^{target.dim_in}"
+        raise ValueError(_checks.message(_CALL, received, required, "Build one with approx.Box."))
+    if not domain.compact:
+        if target.affine is None or target.tail is None:
+            action = "Declare them, or pass a compact domain such as target.domain."
+            received = f"{domain} for {target.name}, which has no affine part and tail"
+            required = "an asymptotically affine target (affine= and tail=)"
+            raise ValueError(_checks.message(_CALL, received, required, action))
+        check_tail(target)
     return domain
 
 
 def _design(target, domain, count, activation, centers, gain, shape, dtype) -> Fit:
     problem = _problem(target, domain, count, dtype)
-    known: Kernel = kernel(activation, max(100.0, 2.0 * count) if gain is None else gain)
-    pilot_shape, reach = best_shape(problem, known, count)
-    shape = pilot_shape if shape is None else _checks.positive(_CALL, "shape", shape)
-    places = problem.candidates(count, reach)
-    made = fit(problem, known, places, np.full(count, shape))
-    if centers == "greedy":
-        chosen = fit(problem, known, *choose(problem, known, count, shape, reach))
-        made = min(made, chosen, key=lambda item: item.score)
-    return made
+    shape = 0.0 if shape is None else _checks.positive(_CALL, "shape", shape)
+    gain = 0.0 if gain is None else _checks.positive(_CALL, "gain", gain)
+    if 0 < gain < LEAST_GAIN:
+        action = "Leave it out, or use 100 to 10,000 in float64."
+        raise ValueError(_checks.message(_CALL, f"gain = {gain:g}", f"gain >= {LEAST_GAIN:g}", action))
+    planned = plan(problem, activation, count, Plan(shape, 0.0, gain / count))
+    return design(problem, activation, count, planned, centers == "greedy")
 
 
-def _problem(target: Target, domain: Box | Ball, count: int, dtype: torch.dtype) -> Problem:
-    points = fitting_points(domain, max(4 * count, 400))
-    held = np.concatenate([domain.sample(_HELD, seed=1), fitting_points(domain, 2 * len(points))[len(points) :]])
-    box = domain.bounding_box()
+def _problem(target: Target, domain: Box | Ball | WholeSpace, count: int, dtype: torch.dtype) -> Problem:
+    core = domain if domain.compact else _disc(target.domain)
+    box = core.bounding_box()
+    points = fitting_points(core, max(4 * count, 400))
+    held = np.concatenate([core.sample(_HELD, seed=1), fitting_points(core, 2 * len(points))[len(points) :]])
+    affine, options = None, {}
+    if not domain.compact:
+        affine = target.affine.matrix, target.affine.offset
+        options = {"reaches": (0.5, 0.7, 0.95)}
+        if affine[0].any():  # what is left of the slope falls with the gain, and shows at the points held out
+            options["spans"] = (2.0**6, 2.0**10, 2.0**14, 2.0**18)
+        far = far_points(domain.dim, core.radius, len(points) + _HELD, _FAR * core.radius)
+        pairs = len(points) // 2  # every prefix holds both kinds
+        mixed = np.stack([points[: 2 * pairs : 2], points[1 : 2 * pairs : 2], far[:pairs]], axis=1)
+        points, held = mixed.reshape(-1, domain.dim), np.concatenate([held, far[-_HELD:]])
     return Problem(
         points,
         target(points),
@@ -139,6 +158,14 @@ def _problem(target: Target, domain: Box | Ball, count: int, dtype: torch.dtype)
         target(held),
         middle=(box.lower + box.upper) / 2,
         size=float(box.widths.max()) / 2,
-        candidates=lambda amount, reach: spread(domain, amount, reach),
+        candidates=lambda amount, reach: spread(core, amount, reach),
         digits=torch.finfo(dtype).eps,
+        affine=affine,
+        **options,
     )
+
+
+def _disc(core: Box | Ball) -> Ball:
+    """The ball about 0 that holds the target's compact domain."""
+    box = core.bounding_box()
+    return Ball(np.zeros(core.dim), float(np.linalg.norm(np.maximum(np.abs(box.lower), np.abs(box.upper)))))

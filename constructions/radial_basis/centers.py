@@ -75,7 +75,8 @@ class Selection:
 def select(columns: Array, values: Array, fixed: Array, count: int, block: int = 16) -> Selection:
     """At most `count` of the columns (k, C) that together with `fixed` (k, f) describe values (k, m).
 
-    Stops early when the columns that are left depend on the chosen ones to rounding. `columns` is overwritten.
+    When all that is left depends on the chosen columns to rounding, the first of the others follow. `columns` is
+    overwritten.
     """
     basis, _ = np.linalg.qr(fixed)
     scale = np.linalg.norm(columns, axis=0)
@@ -91,6 +92,7 @@ def select(columns: Array, values: Array, fixed: Array, count: int, block: int =
         squares = np.einsum("kc,kc->c", columns, columns)
         usable = free & (squares > _TINY**2)
         if not usable.any():
+            chosen += np.flatnonzero(free)[: count - len(chosen)].tolist()
             break
         gains = np.where(usable, np.square(columns.T @ rest).sum(axis=1) / np.where(usable, squares, 1.0), -1.0)
         take = min(block, count - len(chosen))

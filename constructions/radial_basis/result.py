@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from approx import _checks
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import SupError
 from approx.networks import RadialNetwork
 from approx.targets import Target
 from constructions.radial_basis.design import Fit
+from constructions.radial_basis.tails import displacement, features_beyond
 
 __all__ = ["RadialBasis"]
 
@@ -54,6 +58,26 @@ class RadialBasis:
         """What rounding adds to the error, estimated: no more layers of this kind will get below it."""
         return self.fit.noise
 
+    @property
+    def slope_error(self) -> float:
+        """On R^n, a bound of |A x_N - A x|, what is left of the slope at infinity: 0 for constant ones."""
+        if self.domain.compact or not self.fit.matrix.any():
+            return 0.0
+        layers = self.fit.layers
+        return float(np.linalg.norm(self.fit.matrix, 2) * displacement(layers.kernel, layers.slopes).sum())
+
+    def beyond(self, radius: float) -> float:
+        """On R^n, a bound of |F - f| for |x| >= radius, from the formulas of `tails` and the target's own tail.
+
+        Raises ValueError for a network on a compact domain.
+        """
+        radius = _checks.positive("RadialBasis.beyond", "radius", radius)
+        if self.domain.compact or self.target.tail is None:
+            action = "Build with domain=WholeSpace(n)."
+            raise ValueError(_checks.message("RadialBasis.beyond", str(self.domain), "a network on R^n", action))
+        inner = features_beyond(self.fit.layers, self.fit.weights, radius)
+        return inner + self.slope_error + float(self.target.tail(radius))
+
     def provenance(self) -> dict[str, Any]:
         """What a saved file should remember, as JSON-able values."""
         report, kernel = self.report, self.fit.layers.kernel
@@ -71,6 +95,7 @@ class RadialBasis:
             "condition": self.fit.condition,
             "cancellation": self.fit.cancellation,
             "attainable": self.attainable,
+            "slope_error": self.slope_error,
             "hidden_layers": self.hidden_layers,
             "hidden_widths": [[self.hidden_widths[0], self.hidden_layers]],
             "parameters": self.parameters,
@@ -102,6 +127,10 @@ class RadialBasis:
             f"  network  {self.network!r}",
             f"  digits   {figures['digits']}",
         ]
+        if not self.domain.compact:
+            radius = 1e12
+            slope = f", of which {self.slope_error:.1e} are left of the slope" if self.slope_error else ""
+            lines.append(f"  beyond   |F - f| <= {self.beyond(radius):.2g} for |x| >= {radius:.1g}, by formula{slope}")
         if self.report is None:
             lines.append("  error    not measured")
         else:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack, qr, solve_triangular
 
-__all__ = ["Solution", "least_squares"]
+__all__ = ["Solution", "least_squares", "towards_minimax"]
 
 Array = NDArray[np.float64]
 
@@ -45,3 +45,24 @@ def least_squares(matrix: Array, values: Array, noise: float, weights: Array | N
         solve_triangular(triangle, right, check_finite=False),
         1 / inverse_condition if inverse_condition > 0 else math.inf,
     )
+
+
+def towards_minimax(matrix: Array, values: Array, noise: float, rounds: int) -> Solution:
+    """Least squares with weights that grow where the residual is large: Lawson's iteration for the sup norm.
+
+    After each round w <- w (|r| / mean |r| + 1/10); of all rounds the one with the least max |r| + 2 noise |a| counts.
+    """
+    weights, best, least = np.ones(len(matrix)), None, math.inf
+    for _ in range(rounds + 1):
+        solution = least_squares(matrix, values, noise, weights)
+        rest = np.linalg.norm(matrix @ solution.coefficients - values, axis=1)
+        largest = float(rest.max()) + 2 * noise * float(np.linalg.norm(solution.coefficients))
+        if largest < least:
+            best, least = solution, largest
+        mean = float(rest.mean())
+        if not mean > 0:
+            break
+        weights = weights * (rest / mean + 0.1)
+        weights /= weights.mean()
+    assert best is not None, "the first round is always taken"
+    return best
