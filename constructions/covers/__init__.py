@@ -19,6 +19,7 @@ from constructions.covers._coverage import check_coverage
 from constructions.covers._problem import TooManyCells
 from constructions.covers._values import BrokenClaim
 from constructions.covers.adaptive import adaptive
+from constructions.covers.greedy import greedy
 from constructions.covers.uniform import uniform
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "adaptive",
     "auto",
     "check_coverage",
+    "greedy",
     "make",
     "uniform",
 ]
@@ -91,4 +93,4 @@ def make(
     )
 
 
-STRATEGIES: dict[str, Callable[..., Cover]] = {"auto": auto, "adaptive": adaptive, "uniform": uniform}
+STRATEGIES: dict[str, Callable[..., Cover]] = {"auto": auto, "adaptive": adaptive, "greedy": greedy, "uniform": uniform}

@@ -105,6 +105,11 @@ class Problem:
                 target = target.with_domain(Box.cube(n, 10 * math.sqrt(n) * reach))
         return cls(call, target, eps, domain, region, affine, everywhere, values, overlap, max_cells, reach, tail)
 
+    @property
+    def known_tail(self) -> float:
+        """A bound of |f - L| beyond the region; 0 where the region is the whole domain."""
+        return self.tail if self.reach < math.inf else 0.0
+
     def variation(self, radius: float) -> float:
         """How much f can change within that distance: the modulus; inf when none is known."""
         return math.inf if self.target.modulus is None else float(self.target.variation(radius))
@@ -192,7 +197,7 @@ class Problem:
         self, strategy: str, centers: Array, values: Array, radii: Array, error: float, lattice: Lattice | None = None
     ) -> Cover:
         """The cover, once it has passed `check_coverage`. `error` bounds |F - f| on the region."""
-        error = max(error, self.tail if self.reach < math.inf else 0.0)
+        error = max(error, self.known_tail)
         cover = Cover(
             centers,
             values,

@@ -1,0 +1,155 @@
+"""What is painted and what is not: samples of a region, and the cells that lie on it so far.
+
+Samples are the nodes of a grid and, for every cell, the exposed points where fine grid lines cross its boundary. The
+second kind makes the unpainted region known right up to the boundaries of the cells, so a cell that is put beneath
+the others is judged by what it will really show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from approx.domains import Ball, Box
+from constructions.covers._quadrics import held, holds, within
+
+__all__ = ["Canvas"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+_EDGE_WEIGHT = 0.05  # of a boundary sample, in grid nodes
+
+
+class Canvas:
+    """A box or ball of R^n with cells {x : |A_i (x - c_i)| < 1}, the first on top.
+
+    f : (k, n) -> (k, m), asked at points of the domain only
+    nodes : grid nodes per axis
+    lines : grid lines, of which each carries the crossings with boundaries, per spacing of the nodes
+    walled : no cell may reach beyond the bounding box; else cells end with the domain
+
+    points, values : (k, n) and (k, m) the samples; grid nodes first, `grid` of them
+    done : (k,) samples that some cell holds, or that lie outside the domain
+    wall : (k,) samples that no cell may hold
+    weight : (k,) how much of the region a sample stands for
+    """
+
+    def __init__(
+        self, f: Callable[[Array], Array], domain: Box | Ball, nodes: NDArray[np.int64], lines: int, *, walled: bool
+    ):
+        box = domain.bounding_box()
+        self.f, self.domain, self.walled = f, domain, walled
+        self.lower, self.upper = box.lower, box.upper
+        self.shape = tuple(int(k) for k in nodes)
+        self.spacing = float((box.widths / (nodes - 1)).max())
+        ends = list(zip(box.lower, box.upper, nodes, strict=True))
+        axes = [np.linspace(a, b, k) for a, b, k in ends]
+        self._lines = [np.linspace(a, b, (k - 1) * lines + 1) for a, b, k in ends]
+        self.points = _product(axes)
+        self.grid, n = self.points.shape
+        outside = ~domain.contains(self.points)
+        self.values = f(domain.project(self.points) if outside.any() else self.points)
+        self.done = outside
+        self.wall = np.zeros(self.grid, bool)
+        if walled:
+            rim = np.ones(self.shape, bool)
+            rim[(slice(1, -1),) * n] = False
+            self.wall, self.done = outside | rim.ravel(), np.zeros(self.grid, bool)
+        self.weight = np.ones(self.grid)
+        self.count = 0
+        self._centers, self._shapes = np.empty((64, n)), np.empty((64, n, n))
+
+    @property
+    def dim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def centers(self) -> Array:
+        return self._centers[: self.count]
+
+    @property
+    def shapes(self) -> Array:
+        return self._shapes[: self.count]
+
+    def split(self, middle: Array, radius: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(bad, good): indices of the open samples that a cell with values within `radius` of `middle` must miss, as
+        far as a connected cell could meet them first, and of those that it may hold."""
+        close = np.empty(len(self.values), bool)
+        within(self.values, middle, radius, close)
+        close &= ~self.wall
+        bad, good = ~(self.done | close), close & ~self.done
+        nodes = bad[: self.grid].reshape(self.shape)
+        met = np.zeros(self.shape, bool)
+        for axis in range(self.dim):
+            after = (slice(None),) * axis + (slice(1, None),)
+            before = (slice(None),) * axis + (slice(None, -1),)
+            met[after] |= ~nodes[before]
+            met[before] |= ~nodes[after]
+        bad[: self.grid] = (nodes & met).ravel()
+        return np.flatnonzero(bad), np.flatnonzero(good)
+
+    def exposed(self, center: Array, shape: Array) -> tuple[Array, Mask]:
+        """Boundary points (k, n) of a cell, in the domain and on grid lines, that no cell holds; and (k,) whether they
+        lie on a wall."""
+        points = self._crossings(center, shape)
+        covered = np.empty(len(points), bool)
+        held(points, self._centers, self._shapes, self.count, covered)
+        points = points[~covered]
+        if not self.walled:
+            return points, np.zeros(len(points), bool)
+        outside = ((points <= self.lower) | (points >= self.upper)).any(axis=1)
+        return self.domain.project(points), outside | ~self.domain.contains(points)
+
+    def paint(self, center: Array, shape: Array, edge: Array, edge_values: Array) -> Mask:
+        """Put a cell beneath all others; `edge` (k, n) its exposed boundary. (K,) which samples that newly holds."""
+        if self.count == len(self._centers):
+            self._centers = np.concatenate([self._centers, np.empty_like(self._centers)])
+            self._shapes = np.concatenate([self._shapes, np.empty_like(self._shapes)])
+        self._centers[self.count], self._shapes[self.count] = center, shape
+        self.count += 1
+        inside = np.empty(len(self.points), bool)
+        holds(self.points, center, shape, inside)
+        newly = inside & ~self.done
+        self.done = self.done | inside
+        self._edge = edge, edge_values
+        return newly
+
+    def trim(self) -> None:
+        """Take up the last cell's exposed boundary as samples, and drop those that are painted."""
+        edge, values = self._edge
+        keep = np.arange(len(self.points)) < self.grid
+        keep |= ~self.done
+        fresh = np.zeros(len(edge), bool)
+        self.points = np.concatenate([self.points[keep], edge])
+        self.values = np.concatenate([self.values[keep], values])
+        self.done = np.concatenate([self.done[keep], fresh])
+        self.wall = np.concatenate([self.wall[keep], fresh])
+        self.weight = np.concatenate([self.weight[keep], np.full(len(edge), _EDGE_WEIGHT)])
+
+    def _crossings(self, center: Array, shape: Array) -> Array:
+        """Where the boundary of the cell crosses the grid lines."""
+        n, form, found = self.dim, shape.T @ shape, []
+        for axis in range(n):
+            rest = [i for i in range(n) if i != axis]
+            base = _product([self._lines[i] for i in rest]) if rest else np.empty((1, 0))
+            offset = base - center[rest]
+            # form[axis, axis] s^2 + 2 half s + rest = 0 for the coordinate s along the line, from the centre
+            half = offset @ form[rest, axis]
+            least = np.einsum("ki,ij,kj->k", offset, form[np.ix_(rest, rest)], offset) - 1
+            root = half * half - form[axis, axis] * least
+            real = root > 0
+            half, root = half[real], np.sqrt(root[real])
+            for sign in (-1.0, 1.0):
+                points = np.insert(base[real], axis, center[axis] + (sign * root - half) / form[axis, axis], axis=1)
+                found.append(points)
+        points = np.concatenate(found)
+        if self.walled:
+            return points
+        return points[self.domain.contains(points)]
+
+
+def _product(axes: list[Array]) -> Array:
+    """(k, n) all combinations."""
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))

@@ -1,0 +1,224 @@
+"""One greedy step: the ellipsoid that paints most about the sample that needs it most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from approx.affine import AffineMap
+from constructions.covers._canvas import Canvas
+from constructions.covers._quadrics import ball, climb, quadric, rounded, scores, shape_of, span
+
+__all__ = ["Cell", "Effort", "grow"]
+
+Array = NDArray[np.float64]
+_GIANT = 100.0  # the largest radius of curvature at the anchor, in diameters of the region
+_FLAT = (1e-3, 5e-2)  # least curvatures of seeds, relative to the largest
+_SUBSET = 3000  # samples of each kind in the first search
+_NEIGHBOURS = 24  # earlier cells tried as seeds
+_REVISIONS, _SHRINKING = 12, 100
+_SLOWEST = 0.7
+_WIDE, _NARROW = 0.2, 0.05  # relative first steps of the searches
+_EXTREME = (0.995,)  # the value lies so far inward from f at the anchor, in eps: nothing open is more extreme, and f
+_SHIFTS = (0.9, 0.5, 0.0)  # between samples hardly; without a constant L, or for vectors, others may be better
+
+
+@dataclass(frozen=True)
+class Effort:
+    """starts : seeds that are searched from; steps : of each search; urgency : how much more a sample counts, as an
+    exponent, for every 2 eps by which |f - L| is larger."""
+
+    starts: int = 3
+    steps: int = 300
+    urgency: float = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """|A (x - c)| < 1 with the middle (m,) of what it shows, and by how much f strays from that on the samples."""
+
+    center: Array
+    shape: Array
+    value: Array
+    error: float
+
+
+def grow(
+    canvas: Canvas,
+    eps: float,
+    affine: AffineMap,
+    effort: Effort,
+    rng: np.random.Generator,
+    anchor: int,
+    residual: Array,
+    *,
+    round_only: bool = False,
+) -> Cell:
+    """The cell about the sample `anchor` on whose exposed part f stays within eps of its value, painted beneath the
+    others. residual (k, m) is f - affine at the samples, largest at the anchor of all that are open.
+
+    Candidates go through the anchor; each is as large as that rule allows. Seeds: the superlevel set of the second
+    order Taylor polynomial of f - L at the anchor, balls, half-space-like giants along the level set, and the shapes
+    of the cells nearby; the best are improved by local search. round_only : balls only.
+    """
+    origin = canvas.points[anchor].copy()
+    size = np.linalg.norm(residual, axis=1)
+    direction = residual[anchor] / size[anchor]
+    flat = 1 / (_GIANT * float(np.linalg.norm(canvas.upper - canvas.lower)))
+    seeds = _seeds(canvas, origin, affine, direction)
+    simple = affine.is_constant and affine.dim_out == 1
+    best = None
+    for shift in _EXTREME if simple else _SHIFTS:
+        value = canvas.values[anchor] - shift * eps * direction
+        bad, good = canvas.split(value, eps)
+        offsets, targets = canvas.points[bad] - origin, canvas.points[good] - origin
+        weight = canvas.weight[good] * np.exp(effort.urgency * (size[good] - size[anchor]) / (2 * eps))
+        theta, mark = _search((offsets, targets, weight), seeds, flat, effort, rng, round_only)
+        if best is None or mark > best[1]:
+            best = theta, mark, value, offsets
+    theta, _, value, offsets = best
+    center, shape, value, edge, edge_values = _fit(canvas, anchor, theta, flat, offsets, value, eps)
+    newly = canvas.paint(center, shape, edge, edge_values)
+    middle, error = _middle(np.concatenate([canvas.values[newly], edge_values]), value)
+    canvas.trim()
+    return Cell(center, shape, middle, error)
+
+
+def _search(
+    samples: tuple[Array, Array, Array],
+    seeds: Array,
+    flat: float,
+    effort: Effort,
+    rng: np.random.Generator,
+    ball_only: bool,
+) -> tuple[Array, float]:
+    """The best parameters found for bad and good offsets and the weights of the good ones, and their score."""
+    bad, good, weight = samples
+    n = bad.shape[1]
+    thin, every = -(-len(bad) // _SUBSET) or 1, -(-len(good) // _SUBSET) or 1
+    some = np.ascontiguousarray(bad[::thin]), np.ascontiguousarray(good[::every]), weight[::every] * every
+    if ball_only:
+        seeds = np.array([rounded(theta, n) for theta in seeds])
+    marks = scores(seeds, flat, *some)
+    best, mark = ball(n), -1.0
+    for i in np.argsort(-marks, kind="stable")[: effort.starts]:
+        theta, reached = climb(seeds[i], marks[i], flat, *some, _noise(rng, effort.steps, n, ball_only), _WIDE)
+        if reached > mark:
+            best, mark = theta, reached
+    mark = scores(best[None], flat, *samples)[0]
+    return climb(best, mark, flat, *samples, _noise(rng, effort.steps // 2, n, ball_only), _NARROW)
+
+
+def _noise(rng: np.random.Generator, steps: int, n: int, ball_only: bool) -> Array:
+    """(steps, p) directions of search."""
+    if not ball_only:
+        return rng.standard_normal((steps, n * (n + 1) // 2 + n))
+    free = rng.standard_normal((steps, n + 1))
+    lower = np.zeros((steps, n * (n + 1) // 2))
+    lower[:, [i * (i + 3) // 2 for i in range(n)]] = free[:, :1]
+    return np.concatenate([lower, free[:, 1:]], axis=1)
+
+
+def _seeds(canvas: Canvas, origin: Array, affine: AffineMap, direction: Array) -> Array:
+    """(k, p) parameters of candidates."""
+    n = canvas.dim
+    gradient, hessian = _derivatives(canvas, origin, affine, direction)
+    curvature, axes = np.linalg.eigh(-hessian / 2)
+    largest = max(float(np.abs(curvature).max()), 1e-12 + float(np.abs(gradient).max()) * 1e-3)
+    steepness = float(np.linalg.norm(gradient))
+    found = [quadric((axes * np.maximum(curvature, low * largest)) @ axes.T, -gradient / 2) for low in _FLAT]
+    found.append(ball(n))
+    if steepness > 0:
+        found.append(quadric(1e-3 * np.eye(n), -gradient / steepness / 2))
+    if canvas.count:
+        gaps = np.einsum("kij,kj->ki", canvas.shapes, origin - canvas.centers)
+        for i in np.argsort((gaps**2).sum(axis=1), kind="stable")[:_NEIGHBOURS]:
+            form = canvas.shapes[i].T @ canvas.shapes[i]
+            found.append(quadric(form, form @ (origin - canvas.centers[i])))
+    return np.array(found)
+
+
+def _derivatives(canvas: Canvas, origin: Array, affine: AffineMap, direction: Array) -> tuple[Array, Array]:
+    """Gradient (n,) and Hessian (n, n) of direction.(f - L) near the anchor, by differences over the grid spacing."""
+    n, h = canvas.dim, 0.5 * canvas.spacing
+    steps = h * np.eye(n)
+    pairs = [(i, j) for i in range(n) for j in range(i)]
+    middle = np.clip(origin, canvas.lower + 2 * h, canvas.upper - 2 * h)
+    points = [middle, *(middle + steps), *(middle - steps)]
+    points += [middle + s * (steps[i] + steps[j]) for i, j in pairs for s in (1, -1)]
+    points = canvas.domain.project(np.array(points))
+    values = (canvas.f(points) - affine(points)) @ direction
+    ahead, behind = values[1 : n + 1], values[n + 1 : 2 * n + 1]
+    hessian = np.diag((ahead + behind - 2 * values[0]) / h**2)
+    both = values[2 * n + 1 :].reshape(-1, 2).sum(axis=1)
+    for (i, j), total in zip(pairs, both, strict=True):
+        mixed = (total - 2 * values[0]) / h**2 - hessian[i, i] - hessian[j, j]
+        hessian[i, j] = hessian[j, i] = mixed / 2
+    return (ahead - behind) / (2 * h), hessian
+
+
+def _fit(
+    canvas: Canvas, anchor: int, theta: Array, flat: float, bad: Array, value: Array, eps: float
+) -> tuple[Array, Array, Array, Array, Array]:
+    """The largest of the quadrics `theta` without bad samples whose exposed boundary keeps the rule as well; where that
+    shrinks too far, a ball with the value of f at its centre. Returns centre, matrix, value, exposed boundary and f
+    there."""
+    origin, level = canvas.points[anchor].copy(), np.inf
+    for attempt in range(_SHRINKING):
+        if attempt == _REVISIONS:
+            theta, level, value = ball(canvas.dim), np.inf, canvas.values[anchor]
+            bad = canvas.points[canvas.split(value, eps)[0]] - origin
+        nearest = span(theta, flat, bad)[0]
+        if level < np.inf:
+            level = max(min(nearest, level), _SLOWEST * level)
+        elif nearest < np.inf:
+            level = nearest
+        else:  # nothing is in the way: hold everything
+            level = 1.02 * span(theta, flat, canvas.points - origin)[1]
+        if level > 0:
+            center, shape = shape_of(theta, flat, level, origin)
+            edge, walled = canvas.exposed(center, shape)
+            edge_values = canvas.f(edge)
+            wrong = walled | (np.linalg.norm(edge_values - value, axis=1) > eps)
+            if not wrong.any():
+                return center, shape, value, edge, edge_values
+            bad = _inward(canvas, edge[wrong], center, shape, value, eps) - origin
+        else:  # the search found nothing that holds the anchor
+            theta, level = ball(canvas.dim), np.inf
+    raise AssertionError("a small enough ball about a sample keeps the rule")
+
+
+def _inward(canvas: Canvas, points: Array, center: Array, shape: Array, value: Array, eps: float) -> Array:
+    """Boundary points of a cell that break the rule, moved inward to about where they keep it."""
+    normal = ((points - center) @ shape.T) @ shape
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+
+    def breaks(depth: Array) -> NDArray[np.bool_]:
+        moved = points - depth[:, None] * normal
+        inside = canvas.domain.project(moved)
+        wrong = np.linalg.norm(canvas.f(inside) - value, axis=1) > eps
+        return wrong | (canvas.walled & (moved != inside).any(axis=1))
+
+    least, most = np.zeros(len(points)), np.full(len(points), canvas.spacing / 16)
+    going = np.ones(len(points), bool)
+    for _ in range(6):
+        going &= breaks(most)
+        least[going] = most[going]
+        most[going] *= 2
+    for _ in range(3):
+        middle = (least + most) / 2
+        wrong = breaks(middle)
+        least[wrong], most[~wrong] = middle[wrong], middle[~wrong]
+    return points - most[:, None] * normal
+
+
+def _middle(shown: Array, value: Array) -> tuple[Array, float]:
+    """A point (m,) near the centre of the smallest ball around values (k, m), not worse than `value`; its radius."""
+    middle = (shown.min(axis=0) + shown.max(axis=0)) / 2
+    if shown.shape[1] > 1:  # Badoiu and Clarkson's iteration
+        for step in range(2, 66):
+            middle = middle + (shown[np.square(shown - middle).sum(axis=1).argmax()] - middle) / step
+    radius, other = (float(np.linalg.norm(shown - y, axis=1).max()) for y in (middle, value))
+    return (middle, radius) if radius <= other else (value, other)

@@ -1,0 +1,225 @@
+"""Ellipsoids through a given point, as large as forbidden points allow: their search, compiled.
+
+About an anchor p, a convex quadric is {x : q(x - p) < t} with q(u) = u.Qu + 2 b.u, Q = L L^T + r I positive definite;
+it holds its anchor when t > 0. For given (L, b) the largest t that keeps forbidden points outside is the least q among
+them, so a search over (L, b) needs no size. As Q -> 0 at fixed b the quadric becomes a half-space: the same parameters
+reach from small ellipsoids to giants whose boundary follows a level set. r keeps the giants and the ratio of the axes
+finite: r = |b|/R + |L|^2/ratio, where R is the largest radius of curvature at the anchor.
+
+Parameters are flat: the n (n + 1)/2 entries of the lower triangle L by rows, then the n entries of b.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from approx._compile import compiled
+
+__all__ = ["ball", "climb", "held", "holds", "quadric", "rounded", "scores", "shape_of", "span", "within"]
+
+Array = NDArray[np.float64]
+_RATIO = 1e-6
+_SURELY = 1 - 1e-9
+
+
+@compiled
+def _form(theta, flat, form, slope):  # pragma: no cover - compiled
+    """Q into `form` (n, n) and b into `slope` (n,); `flat` is 1/R."""
+    n = slope.shape[0]
+    size = 0.0
+    for k in range(n * (n + 1) // 2):
+        size += theta[k] * theta[k]
+    steep = 0.0
+    for i in range(n):
+        slope[i] = theta[n * (n + 1) // 2 + i]
+        steep += slope[i] * slope[i]
+    for i in range(n):
+        for j in range(i + 1):
+            total = 0.0
+            for a in range(j + 1):
+                total += theta[i * (i + 1) // 2 + a] * theta[j * (j + 1) // 2 + a]
+            form[i, j] = total
+            form[j, i] = total
+        form[i, i] += np.sqrt(steep) * flat + size * _RATIO
+
+
+@compiled
+def _at(form, slope, offsets, k):  # pragma: no cover - compiled
+    total = 0.0
+    for i in range(slope.shape[0]):
+        row = 2.0 * slope[i]
+        for j in range(slope.shape[0]):
+            row += form[i, j] * offsets[k, j]
+        total += row * offsets[k, i]
+    return total
+
+
+@compiled
+def span(theta, flat, offsets):  # pragma: no cover - compiled
+    """The least and the largest q at the offsets (k, n) from the anchor; inf and -inf without any."""
+    n = offsets.shape[1]
+    form, slope = np.empty((n, n)), np.empty(n)
+    _form(theta, flat, form, slope)
+    low, high = np.inf, -np.inf
+    for k in range(offsets.shape[0]):
+        value = _at(form, slope, offsets, k)
+        low = min(low, value)
+        high = max(high, value)
+    return low, high
+
+
+@compiled
+def _score(theta, flat, bad, good, weight, form, slope):  # pragma: no cover - compiled
+    """The weight of the good points that the largest quadric without bad points holds; -1 if it misses its anchor."""
+    _form(theta, flat, form, slope)
+    level = np.inf
+    for k in range(bad.shape[0]):
+        value = _at(form, slope, bad, k)
+        if value < level:
+            level = value
+            if level <= 0.0:
+                return -1.0
+    total = 0.0
+    for k in range(good.shape[0]):
+        if _at(form, slope, good, k) < level:
+            total += weight[k]
+    return total
+
+
+@compiled
+def scores(thetas, flat, bad, good, weight):  # pragma: no cover - compiled
+    """(c,) the score of every row of `thetas`."""
+    n = bad.shape[1]
+    form, slope = np.empty((n, n)), np.empty(n)
+    found = np.empty(thetas.shape[0])
+    for i in range(thetas.shape[0]):
+        found[i] = _score(thetas[i], flat, bad, good, weight, form, slope)
+    return found
+
+
+@compiled
+def climb(theta, best, flat, bad, good, weight, noise, sigma):  # pragma: no cover - compiled
+    """A local search from `theta` with score `best`: the (1+1) evolution strategy with covariance adaptation of Igel,
+    Suttorp and Hansen (GECCO 2006, algorithm 2 with the Cholesky update). noise (steps, p) standard normal."""
+    n, p = bad.shape[1], theta.shape[0]
+    form, slope = np.empty((n, n)), np.empty(n)
+    theta = _normalised(theta, flat, bad)
+    lengths = 0.0
+    tilt = 0.0
+    for k in range(p):
+        if k < p - n:
+            lengths += theta[k] * theta[k]
+        else:
+            tilt += theta[k] * theta[k]
+    factor = np.zeros((p, p))
+    for k in range(p):
+        factor[k, k] = np.sqrt(lengths) if k < p - n else np.sqrt(tilt) + np.sqrt(lengths)
+    goal, share, spread = 2.0 / 11.0, 1.0 / 12.0, 2.0 / (p * p + 6.0)
+    success = goal
+    trial, step = np.empty(p), np.empty(p)
+    for row in range(noise.shape[0]):
+        length = 0.0
+        for i in range(p):
+            step[i] = 0.0
+            for j in range(p):
+                step[i] += factor[i, j] * noise[row, j]
+            trial[i] = theta[i] + sigma * step[i]
+            length += noise[row, i] * noise[row, i]
+        value = _score(trial, flat, bad, good, weight, form, slope)
+        success = (1 - share) * success + (share if value > best else 0.0)
+        sigma *= np.exp((success - goal) / (1 - goal) / (1.0 + p / 2.0))
+        if sigma < 1e-4:
+            sigma = 0.1
+        if value < best:
+            continue
+        if value > best:
+            shrink = np.sqrt(1 - spread)
+            grow = shrink / length * (np.sqrt(1 + spread * length / (1 - spread)) - 1)
+            for i in range(p):
+                for j in range(p):
+                    factor[i, j] = shrink * factor[i, j] + grow * step[i] * noise[row, j]
+        best = value
+        theta[:] = trial
+    return theta, best
+
+
+@compiled
+def _normalised(theta, flat, bad):  # pragma: no cover - compiled
+    """The same quadric with level 1, where it has a positive and finite one."""
+    n, p = bad.shape[1], theta.shape[0]
+    theta = theta.copy()
+    level = span(theta, flat, bad)[0]
+    if 0.0 < level < np.inf:
+        for k in range(p):
+            theta[k] /= level if k >= p - n else np.sqrt(level)
+    return theta
+
+
+@compiled
+def holds(points, center, shape, found):  # pragma: no cover - compiled
+    """Into found (k,): |shape (x - center)| < 1."""
+    n = center.shape[0]
+    for k in range(points.shape[0]):
+        total = 0.0
+        for i in range(n):
+            entry = 0.0
+            for j in range(n):
+                entry += shape[i, j] * (points[k, j] - center[j])
+            total += entry * entry
+        found[k] = total < 1.0
+
+
+@compiled
+def held(points, centers, shapes, count, found):  # pragma: no cover - compiled
+    """Into found (k,): whether one of the first `count` cells holds the point, and not just at its boundary."""
+    n = centers.shape[1]
+    for k in range(points.shape[0]):
+        found[k] = False
+        for c in range(count - 1, -1, -1):
+            total = 0.0
+            for i in range(n):
+                entry = 0.0
+                for j in range(n):
+                    entry += shapes[c, i, j] * (points[k, j] - centers[c, j])
+                total += entry * entry
+            if total < _SURELY:
+                found[k] = True
+                break
+
+
+@compiled
+def within(values, middle, radius, found):  # pragma: no cover - compiled
+    """Into found (k,): |values - middle| <= radius."""
+    for k in range(values.shape[0]):
+        total = 0.0
+        for j in range(values.shape[1]):
+            gap = values[k, j] - middle[j]
+            total += gap * gap
+        found[k] = total <= radius * radius
+
+
+def ball(dim: int) -> Array:
+    """The parameters of a ball about its anchor."""
+    return quadric(np.eye(dim), np.zeros(dim))
+
+
+def quadric(form: Array, slope: Array) -> Array:
+    """The parameters of q(u) = u.form u + 2 slope.u, `form` positive definite."""
+    return np.concatenate([np.linalg.cholesky(form)[np.tril_indices(len(slope))], slope])
+
+
+def rounded(theta: Array, dim: int) -> Array:
+    """The parameters with Q a multiple of the identity, of the same trace."""
+    lower = theta[: dim * (dim + 1) // 2]
+    return np.concatenate([ball(dim)[: len(lower)] * np.sqrt(lower @ lower / dim), theta[len(lower) :]])
+
+
+def shape_of(theta: Array, flat: float, level: float, anchor: Array) -> tuple[Array, Array]:
+    """Centre c (n,) and matrix A (n, n) of {x : q(x - anchor) < level} = {x : |A (x - c)| < 1}."""
+    n = len(anchor)
+    form, slope = np.empty((n, n)), np.empty(n)
+    _form(theta, flat, form, slope)
+    back = np.linalg.solve(form, slope)
+    radius = np.sqrt(level + slope @ back)
+    return anchor - back, np.ascontiguousarray(np.linalg.cholesky(form).T / radius)

@@ -1,0 +1,172 @@
+"""Ellipsoids chosen one after another, each as large as what is left to paint allows.
+
+An idea of this toolkit, not of the paper. In the ordered list of cells the first one that holds x decides, so cell i
+only has to serve E_i minus (E_1 u ... u E_{i-1}): f minus a constant must stay within eps there, and E_i may swallow
+every cell before it. The list is therefore grown from the extremes of f - L inward, like shells: a hill takes nested
+ellipsoids, the sides of a saddle giants whose boundaries follow the level sets, and what L serves is never painted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from approx import _checks
+from approx.affine import AffineMap
+from approx.covers import Cover
+from approx.domains import Ball, Box, WholeSpace
+from approx.targets import Target
+from constructions.covers._canvas import Canvas
+from constructions.covers._growth import Cell, Effort, grow
+from constructions.covers._problem import Problem
+from constructions.covers._proving import prove
+
+__all__ = ["greedy"]
+
+Array = NDArray[np.float64]
+_MARGIN = 0.02  # of eps, for what happens between samples
+_NODES = {1: 2000, 2: 90_000, 3: 125_000}  # at most
+_LINES = {1: 1, 2: 4, 3: 1}
+_STRIDES = 1.5  # steps of the grid, at least, in which f changes by eps where it is steep
+_COARSE = 48
+_AROUND = 1.15
+
+
+def greedy(
+    target: Target,
+    eps: float,
+    domain: Box | Ball | WholeSpace,
+    *,
+    everywhere: bool,
+    affine: AffineMap,
+    values: str = "chebyshev",
+    overlap: float = 1e-6,
+    max_cells: int = 1_000_000,
+    seed: int = 0,
+    effort: Effort | None = None,
+    progress: bool = False,
+) -> Cover:
+    """Ellipsoids, each chosen to paint most of what is left; |F - f| <= eps on the domain by branch and bound.
+
+    Cells are chosen on samples with a margin of 2% of eps: at every step the open sample where |f - L| is largest must
+    be painted, together with as much else as one ellipsoid can, samples with larger |f - L| counting more. The rule is
+    kept along the boundaries that a cell will show, not only at grid nodes. Then the finished cover is proved; a point
+    that refutes it gets a small ball on top. `error_bound` is what was proved, nan where nothing bounds f.
+
+    On a compact domain L is a constant in the middle of the values, whatever `affine` was; if the builder cannot use
+    it, one more cell with its value holds the whole domain. On all of R^n with a slope, the cells are balls.
+
+    values : "chebyshev" only: a cell takes the middle of what it shows
+    everywhere, overlap, max_cells : as for `uniform`
+    seed : of the search; the same seed gives the same cover
+    effort : how hard every step searches
+
+    Dimensions 1 to 3. Time and memory grow like samples x cells. Raises TooManyCells, a ValueError, when the cells
+    outnumber max_cells; ValueError or TypeError for arguments that do not fit each other.
+
+    >>> from approx import targets
+    >>> f = targets.gaussian(dim=1)
+    >>> cover = greedy(f, 0.2, f.domain, everywhere=True, affine=f.affine)
+    >>> bool(cover.error_bound <= 0.2)
+    True
+    """
+    call = "greedy cover"
+    problem = Problem.parse(
+        call,
+        target,
+        eps,
+        domain,
+        everywhere=everywhere,
+        affine=affine,
+        values=values,
+        overlap=overlap,
+        max_cells=max_cells,
+    )
+    if values != "chebyshev":
+        action = "Pass values='chebyshev', or use cover='uniform' or 'adaptive'."
+        raise ValueError(_checks.message(call, f"values = {values!r}", "values = 'chebyshev'", action))
+    n = target.dim_in
+    if n not in _NODES:
+        action = "Use cover='adaptive' or 'uniform'."
+        raise ValueError(_checks.message(call, f"a target of R^{n}", f"dimension <= {max(_NODES)}", action))
+    seed = _checks.count(call, "seed", seed, least=0)
+    if problem.region is None:
+        return problem.empty("greedy")
+    effort = effort or Effort()
+    area, walled = _area(problem)
+    if problem.reach == math.inf:
+        problem = replace(problem, affine=_background(problem, area))
+    inner = problem.eps * (1 - _MARGIN)
+    canvas = Canvas(problem.target, area, _nodes(problem, area), _LINES[n], walled=walled)
+    # On all of R^n, a slope passes exactly through the layers of balls only.
+    round_only = not domain.compact and not problem.affine.is_constant
+    rng = np.random.default_rng(seed)
+    options = {"round_only": round_only, "progress": progress}
+    cells = paint(canvas, inner, problem.affine, effort, rng, problem.max_cells, **options)
+    if cells is None:
+        raise problem.too_many(f"more than {problem.max_cells} ellipsoids")
+    return prove(problem, cells, area, round_only=round_only)
+
+
+def paint(
+    canvas: Canvas,
+    eps: float,
+    affine: AffineMap,
+    effort: Effort,
+    rng: np.random.Generator,
+    max_cells: int,
+    *,
+    round_only: bool = False,
+    progress: bool = False,
+) -> list[Cell] | None:
+    """Cells, the first on top, until |f - affine| <= eps at every sample without one; None if those are too many."""
+    cells: list[Cell] = []
+    with tqdm(desc="greedy cover", unit="cell", disable=not progress) as bar:
+        while True:
+            residual = canvas.values - affine(canvas.points)
+            size = np.where(canvas.done | canvas.wall, 0.0, np.linalg.norm(residual, axis=1))
+            anchor = int(size.argmax())
+            if size[anchor] <= eps:
+                return cells
+            if len(cells) == max_cells:
+                return None
+            cells.append(grow(canvas, eps, affine, effort, rng, anchor, residual, round_only=round_only))
+            bar.update()
+            bar.set_postfix_str(f"{np.mean(size > eps):.1%} to paint", refresh=False)
+
+
+def _area(problem: Problem) -> tuple[Box | Ball, bool]:
+    """Where to paint, and whether no cell may reach beyond it."""
+    if problem.reach == math.inf:
+        return problem.domain, False
+    box = problem.region.bounding_box()
+    middle, half = box.lower / 2 + box.upper / 2, _AROUND * box.widths / 2
+    box = Box(middle - half, middle + half)
+    if problem.domain.compact and not problem.domain.contains(np.stack([box.lower, box.upper])).all():
+        return problem.domain, False
+    return box, True
+
+
+def _nodes(problem: Problem, area: Box | Ball) -> NDArray[np.int64]:
+    """Nodes per axis: enough of them to see f change by a share of eps, within limits."""
+    box = area.bounding_box()
+    n = box.dim
+    count = int(min(_COARSE, _NODES[n] ** (1 / n)))
+    points = area.project(box.grid(count))
+    values = problem.target(points).reshape((count,) * n + (-1,))
+    steps = [np.linalg.norm(np.diff(values, axis=axis), axis=-1).ravel() for axis in range(n)]
+    steep = max(float(np.quantile(step, 0.98)) / (w / (count - 1)) for step, w in zip(steps, box.widths, strict=True))
+    spacing = problem.eps / _STRIDES / max(steep, 1e-300)
+    spacing = 0.0 if n == 1 else min(spacing, float(box.widths.max()) / (count - 1))
+    spacing = max(spacing, float((box.volume / _NODES[n]) ** (1 / n)))
+    return np.maximum(np.ceil(box.widths / spacing), 3).astype(np.int64) + 1
+
+
+def _background(problem: Problem, area: Box | Ball) -> AffineMap:
+    """A constant in the middle of the values: what it serves needs no cells."""
+    values = problem.target(area.project(area.bounding_box().grid(_COARSE)))
+    return AffineMap.constant((values.min(axis=0) + values.max(axis=0)) / 2, problem.target.dim_in)

@@ -1,0 +1,244 @@
+"""Greedy ellipsoids: the rule on dense points, against definitions by brute force."""
+
+import math
+
+import numpy as np
+import pytest
+
+from approx import targets
+from approx.affine import AffineMap
+from approx.domains import Ball, Box, WholeSpace
+from approx.targets import Target
+from constructions import build
+from constructions.covers import TooManyCells, greedy, make, uniform
+from constructions.covers._canvas import Canvas
+from constructions.covers._problem import Problem
+from constructions.covers._proving import prove
+from constructions.covers._quadrics import ball, climb, held, holds, quadric, rounded, scores, shape_of, span
+
+
+def flat(target, value=0.0):
+    return AffineMap.constant(np.full(target.dim_out, value), target.dim_in)
+
+
+def first_match(cover, x):
+    """The definition, cell by cell."""
+    value, open_points = cover.affine(x), np.ones(len(x), bool)
+    for center, matrix, y in zip(cover.centers, cover.matrices, cover.values, strict=True):
+        inside = open_points & (np.linalg.norm((x - center) @ matrix.T, axis=1) < 1)
+        value[inside], open_points = y, open_points & ~inside
+    return value, open_points
+
+
+def near_boundaries(cover, domain, count=20_000, step=1e-6):
+    edge, normal = cover.boundary_points(count)
+    points = np.concatenate([edge - step * normal, edge + step * normal])
+    return points[domain.contains(points)]
+
+
+def assert_good(cover, target, eps, domain, points, *, captured):
+    points = np.concatenate([points, near_boundaries(cover, domain)])
+    value, open_points = first_match(cover, points)
+    assert np.linalg.norm(value - target(points), axis=1).max() <= eps
+    assert cover.error_bound <= eps
+    if captured:
+        assert not open_points.any()
+
+
+def sine():
+    return targets.from_expression("sin(2*x)*cos(y)", domain=Box.cube(2, 1.5))
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+@pytest.mark.parametrize(
+    ("target", "eps"),
+    [(targets.franke(), 0.2), (targets.saddle(), 0.25), (targets.cone(dim=1), 0.1), (targets.saddle(dim=3), 0.35)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_compact_domains(target, eps, everywhere):
+    cover = greedy(target, eps, target.domain, everywhere=everywhere, affine=flat(target))
+    assert_good(cover, target, eps, target.domain, target.domain.sample(40_000), captured=not everywhere)
+    even = uniform(target, eps, target.domain, everywhere=everywhere, affine=flat(target))
+    assert len(cover) < len(even) / (1 if target.dim_in == 1 else 10)
+
+
+@pytest.mark.parametrize("domain", [Ball([0.5, -0.2], 1.0), Box([-1.0, 0.0], [0.5, 4.0])])
+def test_other_domains(domain):
+    target = targets.from_expression("sin(2*x)*cos(y)", domain=Box.cube(2, 5.0)).with_domain(domain)
+    cover = greedy(target, 0.15, domain, everywhere=True, affine=flat(target))
+    assert_good(cover, target, 0.15, domain, domain.sample(40_000), captured=False)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "affine_bump"])
+@pytest.mark.parametrize("dim", [1, 2])
+def test_whole_space(name, dim):
+    target = targets.get(name, dim=dim)
+    cover = greedy(target, 0.2, WholeSpace(dim), everywhere=True, affine=target.affine)
+    points = np.concatenate([target.domain.sample(20_000), WholeSpace(dim).sample(20_000, scale=3.0)])
+    assert_good(cover, target, 0.2, WholeSpace(dim), points, captured=False)
+    assert cover.is_balls == (name == "affine_bump")
+
+
+def test_vector_values():
+    target = targets.from_numpy(
+        lambda x: np.stack([np.sin(x[:, 0]), np.cos(x[:, 1])], axis=1),
+        2,
+        dim_out=2,
+        domain=Box.cube(2, 1.0),
+        lipschitz=1.0,
+    )
+    cover = greedy(target, 0.4, target.domain, everywhere=False, affine=flat(target))
+    assert_good(cover, target, 0.4, target.domain, target.domain.sample(40_000), captured=True)
+
+
+def test_shells_of_a_hill_are_near_the_lower_bound():
+    # Every value takes one cell: at least (1 - 2 eps) / (2 eps), in any dimension.
+    f = targets.gaussian()
+    cover = greedy(f, 0.1, WholeSpace(2), everywhere=True, affine=f.affine)
+    assert math.ceil((1 - 0.2) / 0.2) <= len(cover) <= 6
+
+
+def test_what_the_affine_map_serves_is_not_painted():
+    f = sine()
+    assert len(greedy(f, 1.05, f.domain, everywhere=True, affine=flat(f, 9.0))) == 0
+    assert len(greedy(f, 1.05, f.domain, everywhere=False, affine=flat(f, 9.0))) == 1
+    hill = targets.gaussian()
+    cover = greedy(hill, 0.3, hill.domain, everywhere=True, affine=hill.affine)
+    assert np.linalg.norm(cover.centers, axis=1).max() + cover.largest_radius_each.max() < 2
+
+
+def test_same_seed_same_bits():
+    f = sine()
+    one, two, other = (greedy(f, 0.2, f.domain, everywhere=True, affine=flat(f), seed=seed) for seed in (3, 3, 4))
+    for name in ("centers", "shapes", "values"):
+        assert getattr(one, name).tobytes() == getattr(two, name).tobytes()
+    assert one.centers.tobytes() != other.centers.tobytes()
+
+
+def test_a_network_is_built_and_certified():
+    built = build(targets.franke(), 0.25, cover="greedy", samples=5000)
+    assert built.report.claim == "certified"
+    assert built.report.upper <= 0.25
+    assert built.hidden_layers == len(built.cover) <= 10
+
+
+def test_errors():
+    f = targets.franke()
+    options = {"everywhere": False, "affine": flat(f)}
+    with pytest.raises(ValueError, match=r"greedy cover: received values = 'center'; required values = 'chebyshev'"):
+        make("greedy", f, 0.1, f.domain, **options)
+    with pytest.raises(ValueError, match=r"eps = -1; required eps > 0"):
+        greedy(f, -1, f.domain, **options)
+    with pytest.raises(ValueError, match=r"seed = -1; required 0 <= seed"):
+        greedy(f, 0.1, f.domain, seed=-1, **options)
+    with pytest.raises(TooManyCells, match=r"more than 3 ellipsoids; required at most max_cells = 3"):
+        greedy(f, 0.1, f.domain, max_cells=3, **options)
+    g = targets.gaussian(dim=4)
+    with pytest.raises(ValueError, match=r"a target of R\^4; required dimension <= 3"):
+        greedy(g, 0.3, g.domain, everywhere=True, affine=g.affine)
+
+
+def test_without_bounds_of_f_nothing_is_claimed():
+    f = Target(
+        fn=lambda x: np.where(x[:, 0] > 0, x[:, 0], 0.0),
+        dim_in=1,
+        domain=Box([-1.0], [1.0]),
+        lipschitz=1.0,
+        lipschitz_source="estimated",
+        name="bent",
+    )
+    cover = greedy(f, 0.1, f.domain, everywhere=False, affine=flat(f))
+    assert math.isnan(cover.error_bound)
+    x = f.domain.grid(2001)
+    assert np.abs(first_match(cover, x)[0] - f(x)).max() <= 0.1
+
+
+def test_holes_are_patched():
+    f = sine()
+    problem = Problem.parse(
+        "test",
+        f,
+        0.45,
+        f.domain,
+        everywhere=False,
+        affine=flat(f, 0.1),
+        values="chebyshev",
+        overlap=1e-6,
+        max_cells=1000,
+    )
+    cover = prove(problem, [], f.domain)  # everything is to be painted by patches
+    assert "of them patches" in cover.strategy
+    assert_good(cover, f, 0.45, f.domain, f.domain.sample(20_000), captured=True)
+
+
+def random_problem(seed, n, bad=40, good=60):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(-1, 1, (bad, n)) + 0.3, rng.uniform(-1, 1, (good, n)), rng.uniform(0.5, 1, good), rng
+
+
+def value_of(theta, flatness, u):
+    """q by its definition."""
+    n = u.shape[1]
+    lower = np.zeros((n, n))
+    lower[np.tril_indices(n)] = theta[: n * (n + 1) // 2]
+    slope = theta[n * (n + 1) // 2 :]
+    form = lower @ lower.T + (np.linalg.norm(slope) * flatness + 1e-6 * (lower**2).sum()) * np.eye(n)
+    return np.einsum("ki,ij,kj->k", u, form, u) + 2 * u @ slope
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_quadrics_are_what_their_definition_says(n):
+    bad, good, weight, rng = random_problem(n, n)
+    for _ in range(20):
+        theta = rng.standard_normal(n * (n + 1) // 2 + n)
+        q = value_of(theta, 0.01, bad)
+        np.testing.assert_allclose(span(theta, 0.01, bad), (q.min(), q.max()), rtol=1e-12, atol=1e-12)
+        level = q.min()
+        mark = scores(theta[None], 0.01, bad, good, weight)[0]
+        if level <= 0:
+            assert mark == -1
+            continue
+        inside = value_of(theta, 0.01, good) < level
+        assert mark == pytest.approx(weight[inside].sum())
+        center, shape = shape_of(theta, 0.01, level, np.full(n, 5.0))
+        found = np.empty(len(good), bool)
+        holds(good + 5.0, center, shape, found)
+        assert (found == inside).all()
+        several = np.empty(len(good), bool)
+        held(good + 5.0, np.stack([center + 9, center]), np.stack([shape, shape]), 2, several)
+        assert (several >= found).all()
+        assert not (np.linalg.norm((bad + 5.0 - center) @ shape.T, axis=1) < 1 - 1e-9).any()
+
+
+def test_a_climb_never_ends_lower_and_keeps_balls_round():
+    bad, good, weight, rng = random_problem(0, 2)
+    bad = bad[np.linalg.norm(bad, axis=1) > 0.2]
+    start = ball(2)
+    mark = scores(start[None], 0.01, bad, good, weight)[0]
+    theta, reached = climb(start, mark, 0.01, bad, good, weight, rng.standard_normal((300, 5)), 0.2)
+    assert reached > mark
+    assert reached == scores(theta[None], 0.01, bad, good, weight)[0]
+    noise = rng.standard_normal((300, 5))
+    noise[:, 1], noise[:, 2] = 0.0, noise[:, 0]
+    theta, _ = climb(rounded(quadric(np.diag([2.0, 1.0]), np.ones(2)), 2), -1.0, 0.01, bad, good, weight, noise, 0.2)
+    assert theta[1] == 0
+    assert theta[0] == pytest.approx(theta[2], rel=1e-12)
+
+
+def test_a_canvas_offers_the_samples_a_connected_cell_meets_first():
+    canvas = Canvas(lambda x: x[:, :1], Box([0.0, 0.0], [1.0, 1.0]), np.array([6, 6]), 1, walled=False)
+    bad, good = canvas.split(np.array([0.4]), 0.25)
+    x = canvas.points
+    np.testing.assert_array_equal(good, np.flatnonzero(np.abs(x[:, 0] - 0.4) <= 0.25))
+    np.testing.assert_allclose(np.unique(x[bad, 0]), [0.0, 0.8])  # not the column at 1, behind the one at 0.8
+    shape = np.eye(2) / 0.3
+    edge, walled = canvas.exposed(np.array([0.5, 0.5]), shape)
+    np.testing.assert_allclose(np.linalg.norm(edge - 0.5, axis=1), 0.3)
+    assert len(edge) == 8  # the lines at 0.4 and 0.6, twice each, in both directions
+    assert not walled.any()
+    newly = canvas.paint(np.array([0.5, 0.5]), shape, edge, edge[:, :1])
+    np.testing.assert_array_equal(newly, np.linalg.norm(x - 0.5, axis=1) < 0.3)
+    canvas.trim()
+    assert len(canvas.points) == len(x) + 8
+    again, _ = canvas.exposed(np.array([0.5, 0.5]), np.eye(2) / 0.2)
+    assert len(again) == 0  # hidden beneath the first
