@@ -46,9 +46,11 @@ def prove(problem: Problem, cells: list[Cell], area: Box | Ball, *, round_only: 
         bracket = branch_and_bound(
             uncertain, cover.values, cover.affine, oracle, area, eps=problem.eps, max_seconds=_SECONDS
         )
-        if bracket.status != "eps refuted" or patches == _PATCHES:
+        if bracket.status not in ("eps refuted", "rounding") or patches == _PATCHES:
             break
-        cover, patches = _patched(problem, cover, oracle, bracket.argmax, area.diameter), patches + 1
+        # What rounding leaves open lies where boundaries meet: a patch decides it as well.
+        point = bracket.argmax if bracket.status == "eps refuted" else area.project(bracket.worst_box.mean(axis=0))
+        cover, patches = _patched(problem, cover, oracle, point, area.diameter), patches + 1
     if len(cover) > problem.max_cells:
         raise problem.too_many(f"{len(cover)} ellipsoids")
     words = f"{cover.strategy}, {patches} of them patches" if patches else cover.strategy

@@ -12,6 +12,7 @@ from approx.targets import Target
 from constructions import build
 from constructions.covers import TooManyCells, greedy, make, uniform
 from constructions.covers._canvas import Canvas
+from constructions.covers._growth import Cell
 from constructions.covers._problem import Problem
 from constructions.covers._proving import prove
 from constructions.covers._quadrics import ball, climb, held, holds, quadric, rounded, scores, shape_of, span
@@ -155,20 +156,14 @@ def test_without_bounds_of_f_nothing_is_claimed():
 
 def test_holes_are_patched():
     f = sine()
-    problem = Problem.parse(
-        "test",
-        f,
-        0.45,
-        f.domain,
-        everywhere=False,
-        affine=flat(f, 0.1),
-        values="chebyshev",
-        overlap=1e-6,
-        max_cells=1000,
-    )
-    cover = prove(problem, [], f.domain)  # everything is to be painted by patches
-    assert "of them patches" in cover.strategy
-    assert_good(cover, f, 0.45, f.domain, f.domain.sample(20_000), captured=True)
+    options = {"everywhere": False, "affine": flat(f), "values": "chebyshev", "overlap": 1e-6, "max_cells": 1000}
+    problem = Problem.parse("test", f, 0.3, f.domain, **options)
+    # A ball of radius 0.2 shows values within 0.22 of that at its centre, and the rest of the box values up to 1.
+    hill = Cell(np.array([np.pi / 4, 0.0]), np.eye(2) / 0.8, np.array([0.8]), 0.0)
+    missing = prove(problem, [hill], Box([0.2, -0.6], [1.4, 0.6]))
+    assert "of them patches" in missing.strategy
+    box = Box([0.2, -0.6], [1.4, 0.6])
+    assert_good(missing, f, 0.3, box, box.sample(20_000), captured=True)
 
 
 def random_problem(seed, n, bad=40, good=60):
