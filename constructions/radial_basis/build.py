@@ -19,7 +19,7 @@ from constructions.radial_basis.features import assemble
 from constructions.radial_basis.result import RadialBasis
 from constructions.radial_basis.tails import far_points
 
-__all__ = ["build"]
+__all__ = ["NAME", "THEOREM", "build", "planned_by", "problem_for", "require_dtype"]
 
 _CALL = "radial_basis.build"
 _FIRST = 25  # layers to begin with where only eps is given
@@ -75,8 +75,7 @@ def build(
     max_layers = _checks.count(_CALL, "max_layers", max_layers)
     layers = None if layers is None else _checks.count(_CALL, "layers", layers, most=max_layers)
     _checks.one_of(_CALL, "centers", centers, CENTERS)
-    if dtype not in (torch.float64, torch.float32):
-        raise ValueError(_checks.message(_CALL, f"dtype {dtype}", "torch.float64 or torch.float32", "Pick one."))
+    require_dtype(_CALL, dtype)
     domain = _domain(target, domain)
     started = time.perf_counter()
     count = layers if layers is not None else min(_FIRST, max_layers)
@@ -126,17 +125,27 @@ def _domain(target: Target, domain: Box | Ball | WholeSpace | None) -> Box | Bal
 
 
 def _design(target, domain, count, activation, centers, gain, shape, dtype) -> Fit:
-    problem = _problem(target, domain, count, dtype)
-    shape = 0.0 if shape is None else _checks.positive(_CALL, "shape", shape)
-    gain = 0.0 if gain is None else _checks.positive(_CALL, "gain", gain)
-    if 0 < gain < LEAST_GAIN:
-        action = "Leave it out, or use 100 to 10,000 in float64."
-        raise ValueError(_checks.message(_CALL, f"gain = {gain:g}", f"gain >= {LEAST_GAIN:g}", action))
-    planned = plan(problem, activation, count, Plan(shape, 0.0, gain / count))
+    problem = problem_for(target, domain, count, dtype)
+    planned = plan(problem, activation, count, planned_by(_CALL, shape, gain, count))
     return design(problem, activation, count, planned, centers == "greedy")
 
 
-def _problem(target: Target, domain: Box | Ball | WholeSpace, count: int, dtype: torch.dtype) -> Problem:
+def planned_by(call: str, shape: float | None, gain: float | None, count: int) -> Plan:
+    """What the caller has fixed, checked."""
+    shape = 0.0 if shape is None else _checks.positive(call, "shape", shape)
+    gain = 0.0 if gain is None else _checks.positive(call, "gain", gain)
+    if 0 < gain < LEAST_GAIN:
+        action = "Leave it out, or use 100 to 10,000 in float64."
+        raise ValueError(_checks.message(call, f"gain = {gain:g}", f"gain >= {LEAST_GAIN:g}", action))
+    return Plan(shape, 0.0, gain / count)
+
+
+def require_dtype(call: str, dtype: torch.dtype) -> None:
+    if dtype not in (torch.float64, torch.float32):
+        raise ValueError(_checks.message(call, f"dtype {dtype}", "torch.float64 or torch.float32", "Pick one."))
+
+
+def problem_for(target: Target, domain: Box | Ball | WholeSpace, count: int, dtype: torch.dtype) -> Problem:
     core = domain if domain.compact else _disc(target.domain)
     box = core.bounding_box()
     points = fitting_points(core, max(4 * count, 400))

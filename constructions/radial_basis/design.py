@@ -17,7 +17,7 @@ from constructions.radial_basis.features import Layers, sweep
 from constructions.radial_basis.kernels import Kernel, kernel
 from constructions.radial_basis.solve import towards_minimax
 
-__all__ = ["LEAST_GAIN", "Fit", "Plan", "Problem", "choose", "design", "fit", "plan"]
+__all__ = ["LEAST_GAIN", "Fit", "Plan", "Problem", "choose", "design", "fit", "plan", "solve", "system"]
 
 Array = NDArray[np.float64]
 _RATIO = 1.3  # between neighbouring shapes that are tried
@@ -38,7 +38,8 @@ class Problem:
     candidates : (count, reach) -> (count, n) places for centres
     digits : the rounding unit of the network's dtype
     affine : None, or the (matrix (m, n), offset (m,)) the output must have: the claim is then about R^n
-    ridge : least relative size of the regularisation, for values with errors
+    ridge : least size of the regularisation, for values with errors
+    mean : designs are judged by the root mean square at the held-out points instead of the largest difference
     reaches, spans : to try: how far centres go, and gain / layers
     """
 
@@ -52,6 +53,7 @@ class Problem:
     digits: float
     affine: tuple[Array, Array] | None = None
     ridge: float = 0.0
+    mean: bool = False
     reaches: tuple[float, ...] = (0.95, 1.15, 1.4)
     spans: tuple[float, ...] = (1.0, 2.0, 4.0)
 
@@ -65,7 +67,7 @@ class Problem:
 class Fit:
     """Layers with their weights (N, m), the output's affine map, and what is known of them.
 
-    error : the largest |F - f| at the held-out points, in exact arithmetic
+    error : the largest |F - f| at the held-out points (or their root mean square), in exact arithmetic
     noise : what rounding in the network adds, estimated: 2 digits x gain x |weights|
     condition, cancellation : of the fit; sum |a_i psi_i| over the size of the values
     """
@@ -115,25 +117,27 @@ def fit(problem: Problem, known: Kernel, centers: Array, shapes: Array, rounds: 
     return solve(problem, layers_for(problem, known, centers, shapes), centers, shapes, rounds)
 
 
+def system(problem: Problem, features: Array, moved: Array) -> tuple[Array, Array]:
+    """Columns and right-hand sides of the least-squares problem, from what `sweep` gives at problem.points."""
+    if problem.affine is None:
+        return np.concatenate([features, affine_columns(problem, moved)], axis=1), problem.values
+    # What the layers do to the slope has no limit 0 at infinity: features that tried to mend it would explode.
+    matrix, offset = problem.affine
+    return features, problem.values - problem.points @ matrix.T - offset
+
+
 def solve(problem: Problem, layers: Layers, centers: Array, shapes: Array, rounds: int = 0) -> Fit:
     """The weights for given layers."""
     n, count = centers.shape[1], len(centers)
-    features, moved = sweep(layers, problem.points)
     rounding = problem.digits * layers.kernel.gain
-    noise = max(rounding, problem.ridge)
+    columns, values = system(problem, *sweep(layers, problem.points))
+    solution = towards_minimax(columns, values, max(rounding, problem.ridge), rounds)
+    a = solution.coefficients[:count]
     if problem.affine is None:
-        columns = np.concatenate([features, affine_columns(problem, moved)], axis=1)
-        solution = towards_minimax(columns, problem.values, noise, rounds)
-        a = solution.coefficients[:count]
         matrix = solution.coefficients[count : count + n].T / problem.size
         offset = solution.coefficients[-1] - matrix @ problem.middle
-        size = problem.values
     else:
-        # What the layers do to the slope has no limit 0 at infinity: features that tried to mend it would explode.
         matrix, offset = problem.affine
-        size = problem.values - problem.points @ matrix.T - offset
-        solution = towards_minimax(features, size, noise, rounds)
-        a = solution.coefficients
     held, held_moved = sweep(layers, problem.held)
     rest = held @ a + held_moved @ matrix.T + offset - problem.held_values
     parts = np.abs(held) @ np.linalg.norm(a, axis=1)
@@ -144,11 +148,15 @@ def solve(problem: Problem, layers: Layers, centers: Array, shapes: Array, round
         a,
         matrix,
         offset,
-        error=float(np.linalg.norm(rest, axis=1).max()),
+        error=_size(problem, np.linalg.norm(rest, axis=1)),
         noise=2 * rounding * float(np.linalg.norm(a)),
         condition=solution.condition,
-        cancellation=float(parts.max()) / max(float(np.abs(size).max()), 1e-300),
+        cancellation=float(parts.max()) / max(float(np.abs(values).max()), 1e-300),
     )
+
+
+def _size(problem: Problem, errors: Array) -> float:
+    return float(np.sqrt(np.mean(errors**2))) if problem.mean else float(errors.max())
 
 
 def plan(problem: Problem, rho: RadialActivation | str, count: int, fixed: Plan) -> Plan:
@@ -221,5 +229,7 @@ def design(problem: Problem, rho: RadialActivation | str, count: int, planned: P
             mixes += [(planned.shape,), (planned.shape / _RATIO,), (planned.shape / _RATIO, planned.shape * _RATIO)]
         tried += [fit(problem, known, *choose(problem, known, count, mix, planned.reach)) for mix in mixes]
     best = min(tried, key=lambda item: item.score)
+    if problem.mean:
+        return best
     polished = solve(problem, best.layers, best.centers, best.shapes, _ROUNDS)
     return min(best, polished, key=lambda item: item.score)

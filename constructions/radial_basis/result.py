@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,23 +15,41 @@ from approx.targets import Target
 from constructions.radial_basis.design import Fit
 from constructions.radial_basis.tails import displacement, features_beyond
 
-__all__ = ["RadialBasis"]
+__all__ = ["RadialBasis", "SampleReport"]
+
+
+@dataclass(frozen=True)
+class SampleReport:
+    """How a network fits the samples it was made from.
+
+    count : of samples
+    smoothing : the regularisation, as the size of errors in the features that it stands for
+    cross_validated : root mean square at samples left out, over all folds, for that smoothing
+    rms, largest : of |F(x_k) - y_k| over all samples, by the network itself
+    """
+
+    count: int
+    smoothing: float
+    cross_validated: float
+    rms: float
+    largest: float
 
 
 @dataclass(frozen=True, eq=False)
 class RadialBasis:
-    """A radial-basis network built for a target.
+    """A radial-basis network built for a target or from samples.
 
     network : hidden layers of width n + m + 1
-    target, eps, domain : what it approximates, the tolerance asked for (None: none), where
+    target, eps, domain : what it approximates (None: samples), the tolerance asked for (None: none), where
     fit : centres, shapes, weights and the figures of the fit
     builder, theorem, reason : what it rests on, and why it has as many layers as it has
     report : the measured error of the network; None if not measured
     seconds : time for building, measuring excluded
+    samples : how it fits the samples it was made from; None if it was made from a target
     """
 
     network: RadialNetwork
-    target: Target
+    target: Target | None
     eps: float | None
     domain: Box | Ball | WholeSpace
     fit: Fit
@@ -40,6 +58,12 @@ class RadialBasis:
     reason: str
     report: SupError | None
     seconds: float
+    samples: SampleReport | None = None
+
+    @property
+    def name(self) -> str:
+        """Of what it approximates."""
+        return f"{self.samples.count:,} samples" if self.target is None else self.target.name
 
     @property
     def hidden_layers(self) -> int:
@@ -72,7 +96,7 @@ class RadialBasis:
         Raises ValueError for a network on a compact domain.
         """
         radius = _checks.positive("RadialBasis.beyond", "radius", radius)
-        if self.domain.compact or self.target.tail is None:
+        if self.domain.compact or self.target is None or self.target.tail is None:
             action = "Build with domain=WholeSpace(n)."
             raise ValueError(_checks.message("RadialBasis.beyond", str(self.domain), "a network on R^n", action))
         inner = features_beyond(self.fit.layers, self.fit.weights, radius)
@@ -82,7 +106,7 @@ class RadialBasis:
         """What a saved file should remember, as JSON-able values."""
         report, kernel = self.report, self.fit.layers.kernel
         return {
-            "target": self.target.name,
+            "target": self.name,
             "eps": self.eps,
             "domain": str(self.domain),
             "builder": self.builder,
@@ -103,6 +127,7 @@ class RadialBasis:
             "upper": None if report is None else report.upper,
             "claim": "not measured" if report is None else report.claim,
             "rests_on": [] if report is None else list(report.rests_on),
+            "samples": None if self.samples is None else asdict(self.samples),
             "seconds": self.seconds,
         }
 
@@ -121,7 +146,7 @@ class RadialBasis:
         figures = self.figures()
         goal = "" if self.eps is None else f" to eps = {self.eps:g}"
         lines = [
-            f"RadialBasis of {self.target.name}{goal} on {self.domain}",
+            f"RadialBasis of {self.name}{goal} on {self.domain}",
             f"  layers   {self.hidden_layers:,}: {self.reason}",
             f"  kernel   {figures['kernel']}",
             f"  network  {self.network!r}",
@@ -131,7 +156,13 @@ class RadialBasis:
             radius = 1e12
             slope = f", of which {self.slope_error:.1e} are left of the slope" if self.slope_error else ""
             lines.append(f"  beyond   |F - f| <= {self.beyond(radius):.2g} for |x| >= {radius:.1g}, by formula{slope}")
-        if self.report is None:
+        if self.samples is not None:
+            data = self.samples
+            lines.append(
+                f"  samples  rms {data.rms:.4g}, largest {data.largest:.4g}; left out {data.cross_validated:.4g} rms, "
+                f"smoothing {data.smoothing:.1e}"
+            )
+        elif self.report is None:
             lines.append("  error    not measured")
         else:
             upper = self.report.upper
