@@ -97,6 +97,8 @@ def _probe(target: Target) -> None:
         received = f"fn that fails at {len(points)} points of the domain ({type(error).__name__}: {error})"
         required = "fn: (k, n) array -> (k, m) array, for every k"
         action = "Vectorise fn over the first axis and use numpy functions of x[:, 0], x[:, 1], ..."
+        if isinstance(target.fn, TorchFunction) and "dtype" in str(error):
+            required, action = "fn of float64 tensors", "Convert the module with .double(), or x in fn."
         raise ValueError(_checks.message(f"target {target.name!r}", received, required, action)) from error
     scale = 1e-6 * (1 + np.abs(together).max())  # a float32 model may differ by rounding from batch to batch
     if not np.allclose(together, single, rtol=0, atol=scale):

@@ -202,6 +202,12 @@ def test_from_torch_matches_its_callable_and_needs_no_gradient():
     assert f.lipschitz <= 1.1 * np.linalg.norm(weights[0], 2) * np.linalg.norm(weights[2], 2)
 
 
+def test_from_torch_says_what_to_do_with_a_float32_module():
+    with pytest.raises(ValueError, match=r"required fn of float64 tensors. Convert the module with .double\(\)"):
+        from_torch(torch.nn.Linear(2, 1), 2, domain=Box.cube(2, 1.0))
+    assert from_torch(torch.nn.Linear(2, 1).double(), 2, domain=Box.cube(2, 1.0))([0.0, 0.0]).shape == (1,)
+
+
 def test_from_torch_refuses_what_is_no_torch_function():
     with pytest.raises(TypeError, match="fn = 3; required a callable"):
         from_torch(3, 2, domain=Box.cube(2, 1.0))
