@@ -100,6 +100,9 @@ def _shown(function: Callable[..., Any], choices: dict[str, Any], start: dict[st
         step = choice[2] if len(choice) == 3 else 1 if whole else (high - low) / 100
         return kind(min=low, max=high, step=step, **options)
 
-    widget = ipywidgets.interactive(function, **{name: control(choices[name], start[name]) for name in choices})
+    def call(**values: Any) -> Any:  # without it, arguments that have no control would have to be fit for one
+        return function(**values)
+
+    widget = ipywidgets.interactive(call, **{name: control(choices[name], start[name]) for name in choices})
     display(widget)
     return widget

@@ -18,7 +18,10 @@ CHOICES = {"layer": (1, 6), "radius": (0.1, 2.0, 0.1), "kind": ["conditioned", "
 @pytest.fixture
 def kernel(monkeypatch):
     """A stand-in for IPython in a kernel that collects what is displayed."""
-    pytest.importorskip("ipywidgets")
+    interaction = pytest.importorskip("ipywidgets.widgets.interaction")
+    monkeypatch.setattr(interaction, "show_inline_matplotlib_plots", lambda: None)
+    monkeypatch.setattr(interaction, "clear_output", lambda **_: None)
+    monkeypatch.setattr(interaction, "get_ipython", lambda: None, raising=False)
     shown = []
     ipython = types.ModuleType("IPython")
     ipython.get_ipython = lambda: types.SimpleNamespace(kernel=object())
@@ -54,12 +57,14 @@ def test_with_widgets_there_is_one_control_each(kernel):
     assert (kind.value, grid.value) == ("paper", False)
 
 
-def test_moving_a_control_calls_again(kernel, monkeypatch):
-    import ipywidgets.widgets.interaction as interaction
+def test_arguments_without_a_control_keep_their_defaults(kernel):
+    calls = []
+    widget = explore(lambda layer=2, ax=None: calls.append((layer, ax)), layer=(1, 6))
+    widget.update()
+    assert set(calls) == {(2, None)}
 
-    monkeypatch.setattr(interaction, "show_inline_matplotlib_plots", lambda: None)
-    monkeypatch.setattr(interaction, "clear_output", lambda **_: None)
-    monkeypatch.setattr(interaction, "get_ipython", lambda: None, raising=False)
+
+def test_moving_a_control_calls_again(kernel):
     calls = []
     widget = explore(lambda layer=2: calls.append(layer), layer=(1, 6))
     widget.children[0].value = 5
