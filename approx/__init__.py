@@ -5,8 +5,8 @@ Modules, lowest first; nothing imports upward, and `approx` never imports `const
     _checks                  argument checks and the form of error messages
     affine  domains          affine maps; boxes, balls, R^n
     activations              radial rescalings v -> h(|v|) v / |v|
-    blocks  networks         RadialNetwork, stored in blocks  (_engine, _threads, _compile: its compiled forward pass)
-    covers                   ordered cells with values        (_lookup: the first cell that holds a point)
+    blocks  networks         RadialNetwork, stored in blocks  (_engine, _tiles, _rescale: its compiled forward pass)
+    covers                   ordered cells with values        (_lookup, _bins, _hierarchy, _cells: the first that holds a point)
     targets                  functions to approximate: gallery, formulas, data
     evaluation               the measured sup-norm error
     compression              smaller networks with the same function

@@ -14,8 +14,9 @@ LEVELS = {
     "approx": [
         {"_checks"},
         {"affine", "domains", "activations", "_threads", "_compile", "_tiles"},
-        {"_rescale", "_lookup", "blocks", "lattice"},
-        {"_engine"},
+        {"_rescale", "_cells", "blocks", "lattice"},
+        {"_engine", "_bins", "_hierarchy"},
+        {"_lookup"},
         {"networks", "covers"},
         {"targets"},
         {"storage", "evaluation", "compression", "projection"},

@@ -1,0 +1,165 @@
+"""Find the first of many ordered cells that holds a point: bins over the cells' bounding boxes.
+
+Every bin keeps the ordered list of the cells whose bounding box meets it, so the first cell in that list that holds
+the point is the first of all. Bins beyond the edge are folded onto the edge bins, which keeps the rule valid for points
+and cells of any extent. Points are taken in the order of their bins where the lists do not fit into the cache.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from approx._cells import holds, prefetch
+from approx._compile import compiled
+from approx._threads import for_slices
+
+__all__ = ["Bins"]
+
+_AXES = 3  # bins span at most this many coordinates; the rest is decided by the exact test
+_ENTRIES_PER_CELL = 32
+_CACHED = 1 << 15  # cells
+
+
+class Bins:
+    """Bins for the cells of a table (see `_cells.table`) with boxes low, high (N, n); N >= 1."""
+
+    def __init__(self, table: NDArray, low: NDArray, high: NDArray):
+        cells, dim = low.shape
+        axes = min(dim, _AXES)
+        low, high = low[:, :axes], high[:, :axes]
+        centers = low / 2 + high / 2
+        # Medians keep a few giant cells from stretching the bins over empty space.
+        self._origin = centers.min(axis=0)
+        top = centers.max(axis=0)
+        width = np.maximum(np.median(high - low, axis=0) / 2, 1e-300)
+        per_axis = np.clip(np.ceil((top - self._origin) / width), 1, 1 << 20).astype(np.int64)
+        while np.prod(per_axis.astype(float)) > max(64, 4 * cells):
+            per_axis = np.maximum(per_axis * 3 // 4, 1)
+        while True:
+            self._per_axis = per_axis
+            self._scale = np.minimum(per_axis / np.maximum(top - self._origin, 1e-300), 1e300)
+            first, last = (self._bins(corner) for corner in (low, high))
+            entries = np.prod((last - first + 1).astype(float), axis=1).sum()
+            if entries <= _ENTRIES_PER_CELL * cells + 4096 or (per_axis == 1).all():
+                break
+            per_axis = np.maximum(per_axis // 2, 1)
+        self._starts, lists = _fill(first, last, per_axis)
+        # Neighbouring cells stand together in memory.
+        self._ids = np.argsort(_flat(self._bins(centers), per_axis), kind="stable")
+        place = np.empty(cells, np.int64)
+        place[self._ids] = np.arange(cells)
+        self._lists = place[lists].astype(np.int32 if cells < 1 << 31 else np.int64)
+        self._table = table[self._ids]
+
+    def find(self, points: NDArray[np.float64], placed: NDArray[np.float64]) -> tuple[NDArray[np.int64], int]:
+        """points (k, n) -> (k,) the first cell that holds each, -1 where none does; and how many tests that took.
+
+        placed (k, n) : the points in the coordinates of the boxes
+        """
+        count = points.shape[0]
+        found, bins = np.empty(count, np.int64), np.empty(count, np.int64)
+
+        def place(start: int, stop: int) -> None:
+            _flat_bins(placed[start:stop], self._origin, self._scale, self._per_axis, bins[start:stop])
+
+        for_slices(place, count, align=1)
+        spread = len(self._table) > _CACHED and count > 1024
+        order = np.argsort(bins) if spread else np.arange(count)
+        tests = []
+
+        def work(start: int, stop: int) -> None:
+            tables = (self._starts, self._lists, self._table, self._ids)
+            tests.append(_find(points, order[start:stop], bins, *tables, found))
+
+        for_slices(work, count, align=1)
+        return found, sum(tests)
+
+    def _bins(self, x: NDArray) -> NDArray[np.int64]:
+        """(k, axes) the bin of each point along each axis, as `_flat_bins` computes it."""
+        result = np.empty(x.shape, np.int64)
+        for axis in range(x.shape[1]):
+            column = np.ascontiguousarray(x[:, axis : axis + 1])
+            part = slice(axis, axis + 1)
+            _flat_bins(column, self._origin[part], self._scale[part], self._per_axis[part], result[:, axis])
+        return result
+
+
+def _flat(index: NDArray, per_axis: NDArray) -> NDArray[np.int64]:
+    result = np.zeros(len(index), np.int64)
+    for axis, size in enumerate(per_axis):
+        result = result * size + index[:, axis]
+    return result
+
+
+@compiled
+def _flat_bins(points, origin, scale, per_axis, bins):  # pragma: no cover - compiled
+    """Monotone in every coordinate, rounding included: a point within a box lies in a bin of that box."""
+    for k in range(points.shape[0]):
+        flat = 0
+        for a in range(origin.shape[0]):
+            place = (points[k, a] - origin[a]) * scale[a]
+            top = per_axis[a] - 1
+            flat *= per_axis[a]
+            if place >= top:
+                flat += top
+            elif place > 0:
+                flat += int(place)
+        bins[k] = flat
+
+
+@compiled
+def _visit(first, last, per_axis, starts, cells, write):  # pragma: no cover - compiled
+    axes = per_axis.shape[0]
+    index = np.empty(axes, np.int64)
+    for i in range(first.shape[0]):
+        index[:] = first[i]
+        while True:
+            b = 0
+            for a in range(axes):
+                b = b * per_axis[a] + index[a]
+            if write:
+                cells[starts[b]] = i
+            starts[b] += 1
+            a = axes - 1
+            while a >= 0:
+                index[a] += 1
+                if index[a] <= last[i, a]:
+                    break
+                index[a] = first[i, a]
+                a -= 1
+            if a < 0:
+                break
+
+
+def _fill(first, last, per_axis):
+    counts = np.zeros(int(np.prod(per_axis)), np.int64)
+    _visit(first, last, per_axis, counts, np.empty(0, np.int64), False)
+    starts = np.concatenate(([0], np.cumsum(counts)))
+    cells = np.empty(starts[-1], np.int64)
+    _visit(first, last, per_axis, starts[:-1].copy(), cells, True)
+    return starts, cells
+
+
+@compiled
+def _find(points, order, bins, starts, lists, table, ids, found):  # pragma: no cover - compiled
+    flat, width = table.reshape(table.size), table.shape[1]
+    count, tests = order.shape[0], 0
+    for q in range(count):
+        # What the next points need is fetched while this one is decided.
+        if q + 24 < count:
+            prefetch(starts, bins[order[q + 24]])
+        if q + 16 < count:
+            prefetch(lists, starts[bins[order[q + 16]]])
+        if q + 8 < count:
+            ahead = starts[bins[order[q + 8]]]
+            for e in range(ahead, min(ahead + 5, lists.shape[0])):
+                prefetch(flat, np.int64(lists[e]) * width)
+        k = order[q]
+        found[k] = -1
+        for e in range(starts[bins[k]], starts[bins[k] + 1]):
+            tests += 1
+            if holds(points, k, table, lists[e]):
+                found[k] = ids[lists[e]]
+                break
+    return tests
