@@ -17,6 +17,7 @@ Modules, lowest first; nothing imports upward, and `approx` never imports `const
     experiments              the paper's four experiments with their tables
     certification            proved bounds of the sup-norm error, from the stored weights
     depth                    how many layers any Step-ReLU network needs
+    rates                    how size grows as the tolerance shrinks: sweeps, tables, baselines
     plotting                 figures; import it by name, it alone needs matplotlib
 """
 
@@ -32,6 +33,7 @@ from approx import (
     export,
     networks,
     projection,
+    rates,
     storage,
     targets,
     training,
@@ -76,6 +78,7 @@ __all__ = [
     "load",
     "networks",
     "projection",
+    "rates",
     "save",
     "storage",
     "sup_error",

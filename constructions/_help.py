@@ -1,6 +1,6 @@
 """What `radial --help` and its commands print below their options."""
 
-__all__ = ["BUILD", "CERTIFY", "COMPRESS", "EVALUATE", "EXPORT", "GALLERY", "MAIN", "REPRODUCE"]
+__all__ = ["BUILD", "CERTIFY", "COMPRESS", "EVALUATE", "EXPORT", "GALLERY", "MAIN", "RATES", "REPRODUCE"]
 
 _TARGET = """\
 TARGET is a name from `radial gallery`, a formula after expr: in x1, x2, ... (or x, y, z), or a data file:
@@ -22,6 +22,7 @@ examples:
   radial certify franke.safetensors franke
   radial compress trained.safetensors --out small.safetensors
   radial export franke.safetensors --out franke.onnx
+  radial rates franke --eps 0.2,0.1,0.05 --plot rates.png
   radial reproduce 1
 
 Exit status: 0 success, 1 the error exceeds eps (certify: or is not proved to stay within it), 2 wrong input or
@@ -132,4 +133,24 @@ examples:
   radial reproduce 1
   radial reproduce 4 --noise 0.5 1 2 --trials 5 --plot recovery.png
   radial reproduce all --csv trials.csv --json
+"""
+RATES = f"""\
+{_TARGET}
+{_DOMAIN}
+Every cover strategy and builder builds a network for every tolerance. The table has layers, the order observed from
+row to row (layers ~ eps^-order), that of the theory, the layers that any Step-ReLU network needs, parameters, bounds
+of the error and seconds; below it stand fitted orders with their standard errors. A refused build has a row that says
+why.
+  --baselines radial,relu   trained networks, grid: a constant per cell of a grid, rbf: scipy's RBFInterpolator; each
+                            with at most the parameters of the smallest network built for that tolerance, on the
+                            target's compact domain. Their error is the largest at samples
+  --cache FILE              a sweep that was interrupted goes on where it was. Use a new file when the package changes
+
+--json prints rows (target, dim_in, builder, cover, eps, hidden_layers, parameters, lower, upper, claim, depth_bound,
+theory, seconds, baseline and note of each), orders, interrupted and files.
+
+examples:
+  radial rates franke --eps 0.4,0.2,0.1 --covers uniform,adaptive
+  radial rates gaussian --dim 3 --eps 0.4,0.2 --builders constant_width,widening --csv rates.csv --jobs 2
+  radial rates franke --eps 0.4,0.2 --baselines all --cache franke.jsonl --plot franke.png
 """

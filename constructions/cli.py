@@ -1,5 +1,6 @@
 """The command line: ``radial gallery``, ``radial build``, ``radial evaluate``, ``radial certify``,
-``radial compress``, ``radial export``, ``radial reproduce``.
+``radial compress``, ``radial export``, ``radial rates``,
+``radial reproduce``.
 
 Exit status: 0 success, 1 the error exceeds eps or is not proved to stay within it, 2 wrong input or a refused build
 (one line on stderr), 130 interrupted. With --json the result is one JSON object on stdout and nothing else goes there.
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
-from constructions import _export, _help, _reproduce
+from constructions import _export, _help, _rates, _reproduce
 from constructions._printing import show
 
 # numpy, torch and numba are imported where they are used, so that --help answers at once.
@@ -123,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     _export.add_options(
         command("export", _export_network, "Write a saved network for programs without this package.", _help.EXPORT)
     )
+    _rates.add_options(command("rates", _sweep, "Tabulate layers over tolerances, with observed orders.", _help.RATES))
     _reproduce.add_options(
         command("reproduce", _run_experiments, "Repeat the experiments of arXiv 2107.02550.", _help.REPRODUCE)
     )
@@ -301,6 +303,17 @@ def _export_network(args: argparse.Namespace) -> int:
     return _export.export_file(args, _outputs(args, inputs=[args.file])["network"])
 
 
+def _sweep(args: argparse.Namespace) -> int:
+    files = _outputs(args, inputs=[args.target, *([args.cache] if args.cache else [])])
+    target, domain = _target_and_domain(args)
+    table = _rates.tabulate(args, files, target, domain, _show_progress(args))
+    if "plot" in files:
+        _draw(files["plot"], table, picture="rates_picture")
+    if table.interrupted:
+        return 130
+    return 0 if any(row.parameters is not None for row in table.rows) else 1
+
+
 def _run_experiments(args: argparse.Namespace) -> int:
     files = _outputs(args, inputs=[])
     results = _reproduce.reproduce(args, files, _show_progress(args))
@@ -348,7 +361,7 @@ def _outputs(args: argparse.Namespace, inputs: Iterable[str]) -> dict[str, Any]:
     """The files to write, checked before the long work starts."""
     from approx import _checks, storage
 
-    names = {"network": "out", "plot": "plot", "csv": "csv"}
+    names = {"network": "out", "plot": "plot", "csv": "csv", "markdown": "markdown", "latex": "latex"}
     named = {kind: getattr(args, name, None) for kind, name in names.items()}
     files = {kind: storage.writable(path) for kind, path in named.items() if path is not None}
     if "plot" in files and files["plot"].suffix.lower().removeprefix(".") not in PLOT_FORMATS:

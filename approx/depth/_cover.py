@@ -75,7 +75,7 @@ def search(question: Question, *, shift: float | None = None, work: float = 2e7)
     lower, upper = (
         _whole(p) if shift is None else (np.append([-shift] * p, 1.0)[None], np.append([shift] * p, 1.0)[None])
     )
-    attained, weights = question.needed(np.ones((1, len(above)), dtype=bool))[0], np.zeros(p)
+    attained, weights = int(question.needed(np.ones((1, len(above)), dtype=bool))[0]), np.zeros(p)
     for guess in (weights, _fitted(question)):
         count = question.with_map(guess)
         if count < attained and (shift is None or np.abs(guess).max() <= shift):

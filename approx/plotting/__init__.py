@@ -12,6 +12,7 @@ from approx.plotting._functions import error_map, function_plot
 from approx.plotting._interactive import explore
 from approx.plotting._networks import network_picture, profile_plot
 from approx.plotting._overview import overview
+from approx.plotting._rates import parameters_plot, rates_picture, rates_plot
 
 __all__ = [
     "bound_map",
@@ -26,6 +27,9 @@ __all__ = [
     "function_plot",
     "network_picture",
     "overview",
+    "parameters_plot",
     "profile_plot",
+    "rates_picture",
+    "rates_plot",
     "worst_cell_plot",
 ]
