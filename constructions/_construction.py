@@ -22,7 +22,7 @@ from constructions import covers
 from constructions._gadgets import DIGITS
 from constructions._result import Assembly, Construction
 
-__all__ = ["Assembly", "Builder", "Construction", "ToleranceMissed"]
+__all__ = ["Assembly", "Builder", "Construction", "ToleranceMissed", "proved"]
 
 # Shares of eps: rounding of values to the grid, growth of radii by the paddings; and the overlap of the cells.
 _BUDGET = {torch.float64: (2.0**-10, 2.0**-12, 1e-6), torch.float32: (2.0**-6, 1e-2, 4e-3)}
@@ -122,7 +122,7 @@ class Builder:
                 if not verify:
                     return built
                 built = _measured(built, samples, seed, progress)
-                return _proved(built, progress) if prove and _is_quick(built) else built
+                return proved(built, progress) if prove and _is_quick(built) else built
             except (ToleranceMissed, covers.BrokenClaim):
                 # An estimated constant may be too small; a finer cover follows from a larger one.
                 estimated = target.lipschitz is not None and target.lipschitz_source == "estimated"
@@ -273,8 +273,8 @@ def _is_quick(built: Construction) -> bool:
     return built.target.dim_in <= _PROVE_DIM and built.hidden_layers <= _PROVE_LAYERS
 
 
-def _proved(built: Construction, progress: bool) -> Construction:
-    """With an upper bound in the report, where something is known that gives one."""
+def proved(built: Any, progress: bool) -> Any:
+    """A measured construction with an upper bound in its report, where something is known that gives one."""
     if progress:
         tqdm.write("proving an upper bound (the first time, this compiles for a while)", file=sys.stderr)
     try:

@@ -49,6 +49,10 @@ examples:
   radial build gaussian --dim 3 --eps 0.2 --domain ball:2 --builder constant_width --json
   radial build 'expr:sin(x1) * cos(x2)' --eps 0.3 --domain 'box:-3,3;0,1' --lipschitz 1.5
   radial build heights.csv --eps 0.05 --out heights.safetensors --plot heights.pdf
+  radial build franke --builder radial_basis --layers 200 --activation radial_swish
+
+radial_basis has no cells: weights by least squares, for activations with h(r)/r -> 1 (shifted_relu, radial_softplus,
+radial_swish). It takes --layers, or --eps and grows up to --max-layers; --cover, --values, --no-proof are not for it.
 """
 EVALUATE = f"""\
 FILE was written by `radial build --out` or approx.storage.save. {_TARGET}

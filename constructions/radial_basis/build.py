@@ -13,6 +13,7 @@ from approx.activations import RadialActivation
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import sup_error
 from approx.targets import Target, check_tail
+from constructions._construction import proved
 from constructions.radial_basis.centers import fitting_points, spread
 from constructions.radial_basis.design import LEAST_GAIN, Fit, Plan, Problem, design, plan
 from constructions.radial_basis.features import assemble
@@ -44,6 +45,7 @@ def build(
     samples: int = 20_000,
     seed: int = 0,
     verify: bool = True,
+    prove: bool = False,
 ) -> RadialBasis:
     """A radial-basis network for the target, with `layers` hidden layers or as many as `eps` takes.
 
@@ -58,6 +60,7 @@ def build(
     shape : kappa of the kernels; None chooses by the error at points that are not fitted
     dtype : of the weights
     samples, seed : of the measurement; verify=False skips it
+    prove : also certify an upper bound, for 20 seconds at most, on a compact domain; see the package for what to expect
     Raises ValueError with what to change: neither eps nor layers, an activation without a kernel, a domain of another
     dimension. A tolerance that is missed is no error: `.reason` says why the build stopped.
 
@@ -96,6 +99,8 @@ def build(
         )
         if verify:
             built = replace(built, report=sup_error(built, samples=samples, seed=seed))
+        if verify and prove and domain.compact:
+            built = proved(built, progress=False)
         reached = built.report.lower if built.report is not None else made.score
         if layers is not None:
             return built

@@ -264,3 +264,12 @@ def test_a_ball_as_domain_and_a_saved_network(tmp_path):
 def test_wrong_arguments_get_one_clear_error(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_a_certificate_in_one_dimension_is_close():
+    built = build(GAUSSIAN, layers=9, prove=True)
+    assert built.report.claim == "certified"
+    assert built.report.lower <= built.report.upper <= 2 * built.report.lower
+    assert "certified" in repr(built)
+    x = np.linspace(-3, 3, 4001)[:, None]
+    assert np.abs(built.network.evaluate(x) - GAUSSIAN(x)).max() <= built.report.upper
