@@ -118,7 +118,10 @@ class Builder:
         for attempt in range(_RETRIES):
             try:
                 with tqdm(total=2, desc=f"{self.name}: cover", leave=False, disable=not progress) as bar:
-                    built = replace(self._once(target, eps, bar, *options), reason=reason)
+                    built = self._once(target, eps, bar, *options)
+                if cover == "auto" and built.cover.strategy.startswith("nested"):
+                    reason += "; the cells follow the level sets"
+                built = replace(built, reason=reason)
                 if not verify:
                     return built
                 built = _measured(built, samples, seed, progress)

@@ -8,6 +8,8 @@ cells of a cover; the paper's own choice is A_i = I, h_i = sqrt(1 - r_i^2), eta 
 Digits. With A_i = b 2^k and centres on a dyadic grid every translation is a multiple of the grid, so after the
 first rounding all sums are exact: the displacement of a cell boundary does not grow with the number of layers,
 and for b = 1 the product of all x-blocks is exactly the identity. That is what makes a claim on all of R^n possible.
+Ellipsoids that have a frame U in common, see `_frames`, are treated like balls after the first layer has mapped x to
+U x. Others are scaled as they are, and every layer rounds. On all of R^n ellipsoids need a constant affine part.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from approx import _checks
 from approx.activations import StepReLU
 from approx.covers import Cover
 from approx.networks import Dense, Stack
+from constructions._frames import common_frame
 
 __all__ = [
     "CODE_BITS",
@@ -78,14 +81,15 @@ class Rounding:
 
 @dataclass(frozen=True, eq=False)
 class Gauge:
-    """How every layer measures its cell: v = M_i (b x - u_i), with padding eta_i and height h_i beside it.
+    """How every layer measures its cell: v = M_i (b U x - u_i), with padding eta_i and height h_i beside it.
 
-    cover : the cells as the network will realise them (centres u_i / b, radii as measured)
-    base : the common scale b; A_i = b M_i
-    anchors : (N, n) the scaled centres u_i = b c_i
+    cover : the cells as the network will realise them (centres U^-1 u_i / b, radii as measured)
+    base : the common scale b; A_i = b M_i U
+    anchors : (N, n) the scaled centres u_i = b U c_i
     matrices : (N, n, n) the matrices M_i
     heights, paddings : (N,) the constants h_i and eta_i of an uncaptured point
     exact : all sums of the x-block are exact after the first rounding
+    frame : (n, n) the matrix U, None for the identity
     """
 
     cover: Cover
@@ -95,6 +99,22 @@ class Gauge:
     heights: Array
     paddings: Array
     exact: bool
+    frame: Array | None = None
+
+    @property
+    def entry(self) -> Array:
+        """(n, n) from x to the x-block of the first layer: b M_1 U."""
+        return self.framed(self.base * self.matrices[0])
+
+    def framed(self, matrix: Array) -> Array:
+        """(., n) the matrix on coordinates U x as one on x."""
+        return matrix if self.frame is None else matrix @ self.frame
+
+    @property
+    def exit(self) -> Array:
+        """(n, n) from the x-block of the last layer back to x: the inverse of b M_N U."""
+        inverse = np.linalg.inv(self.base * self.matrices[-1])
+        return inverse if self.frame is None else np.linalg.solve(self.frame, inverse)
 
     @property
     def affine_exact(self) -> bool:
@@ -109,7 +129,8 @@ class Gauge:
 
         Exact gauges: a coordinate is rounded once per binade it crosses, in all at most two units in the last
         place of the largest number met, |x| or `magnitude`. Others: one rounding of that size per layer, times
-        the condition number of A_i. The comparison |v|^2 < 1 adds (width + 3) u relative to 1 - h^2 - eta^2.
+        the condition number of A_i where layers mix coordinates. The comparison |v|^2 < 1 adds (width + 3) u
+        relative to 1 - h^2 - eta^2.
         """
         if not len(self.cover):
             return Rounding(0.0, 0.0)
@@ -117,7 +138,10 @@ class Gauge:
         chain = 4 * math.sqrt(self.cover.dim_in)
         if not self.exact:
             singular = np.linalg.svd(self.matrices, compute_uv=False)
-            chain *= len(self.cover) * float((singular[:, 0] / singular[:, -1]).max())
+            mixing = 1.0 if self.frame is not None else float((singular[:, 0] / singular[:, -1]).max())
+            chain *= len(self.cover) * mixing
+        if self.frame is not None:
+            chain *= float(np.linalg.cond(self.frame))
         room = 1 - self.heights**2 - self.paddings**2
         edge = (width + 3) * float((self.cover.largest_radius_each / room).max())
         size = max(magnitude / self.base, self.cover.reach)
@@ -158,7 +182,7 @@ def conditioned_gauge(
     "padding": A_i is a power of two, the height stays 1/2, eta_i makes up the rest (constant width);
     "height": A_i is a power of two, h_i in [1/2, 0.91) makes up the rest (widening);
     "scale": A_i = sqrt(1 - height^2) / r_i, exact when the ratios of the radii are powers of two (narrow, minimal).
-    Ellipsoids always take A_i = sqrt(1 - height^2) times their own matrix.
+    Ellipsoids with a common frame are met likewise, others by A_i = sqrt(1 - height^2) times their own matrix.
     `magnitude` is the largest number, in units of b x, that will share a coordinate with x.
     Raises ValueError when the grid of the dtype is too coarse for the cells.
     """
@@ -167,30 +191,45 @@ def conditioned_gauge(
     heights, paddings = np.full(cells, height), np.zeros(cells)
     if not cells:
         return Gauge(cover, 1.0, cover.centers, np.zeros((0, n, n)), heights, paddings, exact=True)
-    if not cover.is_balls:
+    frame = None if cover.is_balls else common_frame(cover.shapes)
+    if not cover.is_balls and frame is None:
         matrices = full * cover.matrices
         base = float(np.linalg.svd(matrices, compute_uv=False)[:, -1].min())
         return Gauge(cover, base, base * cover.centers, matrices / base, heights, paddings, exact=False)
+    centers = cover.centers if frame is None else cover.centers @ frame.matrix.T
+    cell_radii = cover.radii if frame is None else frame.radii
+    stretch = np.ones((cells, n)) if frame is None else frame.powers
+    mixing = None if frame is None else frame.matrix
     if adjust == "scale":
-        base = _truncate(full / float(cover.radii.max()), DIGITS[dtype])
-        scales = full / cover.radii / base
+        base = _truncate(full / float((cell_radii[:, None] / stretch).max()), DIGITS[dtype])
+        scales = full / cell_radii / base
         powers = np.exp2(np.round(np.log2(scales)))
         exact = bool((np.abs(scales / powers - 1) < 2.0 ** (2 - DIGITS[dtype])).all())
         if not exact:
-            return Gauge(cover, base, base * cover.centers, scales[:, None, None] * np.eye(n), heights, paddings, False)
+            matrices = _diagonal(scales, stretch)
+            return Gauge(cover, base, base * centers, matrices, heights, paddings, False, mixing)
         scales = powers
     else:
         base = 1.0
-        scales = np.exp2(np.floor(np.log2(full / cover.radii)))  # sqrt(3)/4 < scale * radius <= sqrt(3)/2
-        free = np.maximum(1 - (scales * cover.radii) ** 2, height**2)
+        scales = np.exp2(np.floor(np.log2(full / cell_radii)))  # sqrt(3)/4 < scale * radius <= sqrt(3)/2
+        free = np.maximum(1 - (scales * cell_radii) ** 2, height**2)
         if adjust == "height":
             heights = np.floor(np.ldexp(np.sqrt(free), DIGITS[dtype] - 2)) * 2.0 ** (2 - DIGITS[dtype])
         else:
             paddings = np.floor(np.ldexp(np.sqrt(free - height**2), PADDING_BITS[dtype])) * 2.0 ** -PADDING_BITS[dtype]
-    anchors = _snap(cover, base, dtype, magnitude)
+    spread = 1.0 if frame is None else float(np.linalg.norm(frame.matrix, 2))
+    anchors = _snap(centers, cell_radii, cover.reach * spread, cover.overlap, base, dtype, magnitude)
     radii = np.sqrt(1 - heights**2 - paddings**2) / (scales * base)
-    realised = replace(cover, centers=anchors / base, radii=radii)
-    return Gauge(realised, base, anchors, scales[:, None, None] * np.eye(n), heights, paddings, exact=True)
+    if frame is None:
+        realised = replace(cover, centers=anchors / base, radii=radii)
+    else:
+        realised = replace(cover, centers=np.linalg.solve(frame.matrix, anchors.T / base).T, shapes=frame.shapes(radii))
+    return Gauge(realised, base, anchors, _diagonal(scales, stretch), heights, paddings, True, mixing)
+
+
+def _diagonal(scales: Array, stretch: Array) -> Array:
+    """(N, n, n) diagonal matrices scales[i] stretch[i]."""
+    return (scales[:, None] * stretch)[:, :, None] * np.eye(stretch.shape[1])
 
 
 def _truncate(value: float, digits: int) -> float:
@@ -199,20 +238,22 @@ def _truncate(value: float, digits: int) -> float:
     return math.ldexp(math.floor(math.ldexp(mantissa, digits)), exponent - digits)
 
 
-def _snap(cover: Cover, base: float, dtype: torch.dtype, magnitude: float) -> Array:
+def _snap(
+    centers: Array, radii: Array, reach: float, overlap: float, base: float, dtype: torch.dtype, magnitude: float
+) -> Array:
     """Scaled centres moved to the coarsest grid on which all sums of the chain are exact in `dtype`."""
-    largest = max(base * float(np.abs(cover.centers).max()), base * cover.reach, magnitude)
+    largest = max(base * float(np.abs(centers).max()), base * reach, magnitude)
     grid = 2.0 ** (math.ceil(math.log2(largest)) + 3 - DIGITS[dtype])
-    moved = np.round(cover.centers * (base / grid)) * grid
-    shift = np.linalg.norm(moved / base - cover.centers, axis=1)
-    worst = int(np.argmax(shift / cover.radii))
-    room = (cover.overlap / 2 or 0.1) * float(cover.radii[worst])
+    moved = np.round(centers * (base / grid)) * grid
+    shift = np.linalg.norm(moved / base - centers, axis=1)
+    worst = int(np.argmax(shift / radii))
+    room = (overlap / 2 or 0.1) * float(radii[worst])
     if shift[worst] > room:
         raise ValueError(
             _checks.message(
                 "conditioned maps",
-                f"cell {worst} of radius {cover.radii[worst]:.3g} at distance "
-                f"{np.linalg.norm(cover.centers[worst]):.3g} from the origin in {str(dtype).removeprefix('torch.')}",
+                f"cell {worst} of radius {radii[worst]:.3g} at distance "
+                f"{np.linalg.norm(centers[worst]):.3g} from the origin in {str(dtype).removeprefix('torch.')}",
                 f"cells larger than the spacing of numbers there (a shift of {room:.3g} is allowed)",
                 "Use dtype=torch.float64, or a cover with more overlap.",
             )

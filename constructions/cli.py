@@ -92,7 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--layers", type=int, metavar="N", help="hidden layers (radial_basis; instead of --eps)")
     build.add_argument("--activation", metavar="NAME", help="radial_basis: shifted_relu, radial_swish, ...")
     build.add_argument(
-        "--cover", metavar="NAME", help="uniform, adaptive, greedy or auto (the default: uniform or adaptive)"
+        "--cover",
+        metavar="NAME",
+        help="uniform, adaptive, nested, greedy or auto (the default: the fewest cells of the first three)",
     )
     build.add_argument("--values", choices=("center", "chebyshev"), help="value of a cell: f(center), or mid-range")
     build.add_argument("--lipschitz", type=float, metavar="L", help="Lipschitz constant of the target, if you know it")

@@ -69,7 +69,7 @@ def assemble(
     x, y, t = slice(0, n), slice(n, n + m), n + m
 
     entry, entry_bias = np.zeros((t + 1, n)), np.zeros(t + 1)  # T_1(x, 0, 0)
-    entry[x] = gauge.base * gauge.matrices[0]
+    entry[x] = gauge.entry
     entry_bias[x], entry_bias[n], entry_bias[t] = -gauge.matrices[0] @ gauge.anchors[0], eta[0], h[0]
 
     ratio, shift = transfer(gauge.matrices, gauge.anchors)  # T_{i+1} S_i
@@ -84,7 +84,7 @@ def assemble(
     bias[:, y] = moved
 
     out = np.zeros((m, t + 1))  # (x, y, t) -> L(x) + s y after S_N
-    out[:, x] = linear @ np.linalg.inv(gauge.base * gauge.matrices[-1])
+    out[:, x] = linear @ gauge.exit
     out[:, y] = scale * np.eye(m)
     out[:, t] = (linear @ gauge.cover.centers[-1] - scale * codes[-1]) / h[-1]
     out[0, t] -= scale * eta[-1] / h[-1]

@@ -69,7 +69,7 @@ def assemble(
     matrices = np.concatenate([matrices, np.eye(wide) / routing.radii[:, None, None]])
     anchors = np.concatenate([anchors, routing.centers])
 
-    entry = gauge.base * matrices[0][:, :n]
+    entry = gauge.framed(gauge.base * matrices[0][:, :n])
     weight, bias = transfer(matrices, anchors)
     step = 2 * half  # codes are even, the routing counts them by ones
     out = step * routing.scale * np.linalg.inv(matrices[-1])[:m]
@@ -144,7 +144,7 @@ BUILDER = Builder(
     everywhere=False,
     layers=_layers,
     coding=2.0**-5,  # fewer different values, fewer moves
-    strategy=lambda n: "auto" if n <= 3 else "uniform",
+    strategy=lambda n: "apart" if n <= 3 else "uniform",
     refuse=_refuse,
 )
 build = BUILDER.build

@@ -66,7 +66,7 @@ def assemble(
     z, t = slice(0, wide), wide
 
     entry, entry_bias = np.zeros((wide + 1, n)), np.zeros(wide + 1)  # T_1(x, 0)
-    entry[z] = gauge.base * matrices[0][:, :n]
+    entry[z] = gauge.framed(gauge.base * matrices[0][:, :n])
     entry_bias[z], entry_bias[t] = -matrices[0] @ anchors[0], h[0]
 
     ratio, shift = transfer(matrices, anchors)  # T_{i+1} S_i
@@ -86,6 +86,10 @@ def assemble(
         block(out, origin + scale * codes[-1, :m], dtype),
     ]
     realised = replace(gauge.cover, values=origin + scale * codes[:, :m])
+    if gauge.frame is not None:  # what codes share with long axes only displaces boundaries along these
+        across = np.diagonal(gauge.matrices, axis1=1, axis2=2)
+        thin = (across == across.max(axis=1, keepdims=True)).any(axis=0)
+        magnitude = float(np.abs(codes[:, :n][:, thin]).max())
     return Assembly(RadialNetwork(blocks), realised, gauge.rounding(dtype, wide + 1, magnitude))
 
 

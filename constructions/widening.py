@@ -55,7 +55,7 @@ def assemble(
     h = gauge.heights
     k = 1 / h if maps == "paper" else np.full(cells, 2.0)
 
-    entry = np.vstack([gauge.base * gauge.matrices[0], np.zeros((1, n))])  # T_1
+    entry = np.vstack([gauge.entry, np.zeros((1, n))])  # T_1
     entry_bias = np.append(-gauge.matrices[0] @ gauge.anchors[0], h[0])
 
     ratio, shift = transfer(gauge.matrices, gauge.anchors)  # T_{i+1} S_i: (v, q) -> (v', q', e_i)
@@ -68,7 +68,7 @@ def assemble(
 
     heights = (cover.values - cover.affine(gauge.cover.centers)) / (k * h)[:, None]
     out = np.empty((m, n + cells))
-    out[:, :n] = linear @ np.linalg.inv(gauge.base * gauge.matrices[-1])
+    out[:, :n] = linear @ gauge.exit
     out[:, n] = -k[-1] * heights[-1]  # the last coordinate is still q
     out[:, n + 1 :] = heights[-2::-1].T
     out_bias = cover.affine(gauge.cover.centers[-1]) + k[-1] * h[-1] * heights[-1]

@@ -26,6 +26,7 @@ LEVELS = {
         {"__init__"},
     ],
     "constructions": [
+        {"_frames"},
         {"_gadgets", "_moves", "_help", "_printing", "_compress", "_export", "_reproduce", "covers"},
         {"_result"},
         {"_construction"},

@@ -27,11 +27,14 @@ from approx.targets.gallery import (
     swirl,
     terrain,
 )
+from approx.targets.levels import EllipsoidLevels, PlaneLevels
 from approx.targets.parse import parse_target
 
 __all__ = [
     "GALLERY",
+    "EllipsoidLevels",
     "Expression",
+    "PlaneLevels",
     "Target",
     "affine_bump",
     "bump",

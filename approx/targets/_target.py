@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from approx import _checks
 from approx.affine import AffineMap
 from approx.domains import Ball, Box
+from approx.targets.levels import EllipsoidLevels, Levels, PlaneLevels
 
 __all__ = ["Target"]
 
@@ -47,6 +48,7 @@ class Target:
         each box that lies in the domain, or on all of it if `affine` is given.
     lipschitz_source : "proved", "claimed" (by the caller) or "estimated" (from samples: no proof rests on it).
     expression : the formula, when the target was read from one.
+    levels : what is known of the level sets of f, `EllipsoidLevels` or `PlaneLevels`; cells may follow them.
 
     Raises ValueError or TypeError when a field is malformed or fields contradict each other.
 
@@ -74,6 +76,7 @@ class Target:
     unit: str = ""
     axis_unit: str = ""
     expression: str = ""
+    levels: Levels | None = None
 
     def __post_init__(self) -> None:
         call = "Target"
@@ -94,6 +97,13 @@ class Target:
             received = f"domain = {_checks.show(self.domain)}"
             raise ValueError(_checks.message(call, received, f"a Box or Ball of R^{n}", action))
         _checks.one_of(call, "lipschitz_source", self.lipschitz_source, SOURCES)
+        if self.levels is not None and not (
+            isinstance(self.levels, EllipsoidLevels | PlaneLevels) and self.levels.dim == n
+        ):
+            received = f"levels = {_checks.show(self.levels)}"
+            raise ValueError(
+                _checks.message(call, received, f"levels of R^{n}", "Pass EllipsoidLevels or PlaneLevels.")
+            )
         if self.lipschitz is not None:
             self._set("lipschitz", _checks.positive(call, "lipschitz", self.lipschitz))
         if self.affine is not None:

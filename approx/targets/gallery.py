@@ -20,6 +20,7 @@ from approx.affine import AffineMap
 from approx.domains import Ball, Box
 from approx.targets._surfaces import franke, peaks, swirl, terrain
 from approx.targets._target import Target, outward, prose
+from approx.targets.levels import EllipsoidLevels, PlaneLevels
 
 __all__ = [
     "GALLERY",
@@ -66,6 +67,7 @@ def gaussian(dim: int = 2, *, domain: Box | Ball | None = None) -> Target:
         enclosure=radial.enclose,
         lipschitz_source="proved",
         commentary=prose(gaussian),
+        levels=EllipsoidLevels(np.zeros(dim)),
     )
 
 
@@ -93,6 +95,7 @@ def bump(dim: int = 2, *, domain: Box | Ball | None = None) -> Target:
         enclosure=radial.enclose,
         lipschitz_source="proved",
         commentary=prose(bump),
+        levels=EllipsoidLevels(np.zeros(dim)),
     )
 
 
@@ -115,6 +118,7 @@ def cone(dim: int = 2, *, domain: Box | Ball | None = None) -> Target:
         enclosure=radial.enclose,
         lipschitz_source="proved",
         commentary=prose(cone),
+        levels=EllipsoidLevels(np.zeros(dim)),
     )
 
 
@@ -138,6 +142,7 @@ def ridge(dim: int = 2, *, domain: Box | Ball | None = None) -> Target:
         enclosure=wave.enclose,
         lipschitz_source="proved",
         commentary=prose(ridge),
+        levels=PlaneLevels(weights),
     )
 
 
@@ -160,6 +165,7 @@ def rings(dim: int = 2, *, domain: Box | Ball | None = None) -> Target:
         enclosure=radial.enclose,
         lipschitz_source="proved",
         commentary=prose(rings),
+        levels=EllipsoidLevels(np.zeros(dim)),
     )
 
 

@@ -20,18 +20,22 @@ from constructions.covers._problem import TooManyCells
 from constructions.covers._values import BrokenClaim
 from constructions.covers.adaptive import adaptive
 from constructions.covers.greedy import greedy
+from constructions.covers.nested import NotNested, nested
 from constructions.covers.uniform import uniform
 
 __all__ = [
     "STRATEGIES",
     "BrokenClaim",
     "Lattice",
+    "NotNested",
     "TooManyCells",
     "adaptive",
+    "apart",
     "auto",
     "check_coverage",
     "greedy",
     "make",
+    "nested",
     "uniform",
 ]
 
@@ -39,13 +43,38 @@ __all__ = [
 def auto(
     target: Target, eps: float, domain: Box | Ball | WholeSpace, *, max_cells: int = 1_000_000, **options: Any
 ) -> Cover:
-    """The adaptive cover when it needs fewer cells than the uniform one, else the uniform one.
+    """The cover with the fewest cells: `nested` where f has known level sets, unless `apart` finds fewer; else `apart`.
+
+    Options and errors: as for the other strategies. The cover's `strategy` says which it is, and against what.
+
+    >>> from approx import targets
+    >>> f = targets.gaussian(dim=2)
+    >>> make("auto", f, 0.1, f.domain, everywhere=True, affine=f.affine, values="chebyshev").strategy
+    'nested shells (auto: uniform and adaptive have no fewer cells)'
+    """
+    try:
+        shells = nested(target, eps, domain, max_cells=max_cells, **options)
+    except (NotNested, TooManyCells):
+        return apart(target, eps, domain, max_cells=max_cells, **options)
+    if len(shells) <= 1:
+        return shells
+    try:
+        return apart(target, eps, domain, max_cells=len(shells) - 1, **options)
+    except TooManyCells:
+        return replace(shells, strategy=f"{shells.strategy} (auto: uniform and adaptive have no fewer cells)")
+
+
+def apart(
+    target: Target, eps: float, domain: Box | Ball | WholeSpace, *, max_cells: int = 1_000_000, **options: Any
+) -> Cover:
+    """The adaptive cover when it needs fewer cells than the uniform one, else the uniform one: small cells that follow
+    one another in space, as `minimal` needs them.
 
     Options and errors: as for `uniform` and `adaptive`. The cover's `strategy` says which it is, and against what.
 
     >>> from approx import targets
     >>> f = targets.franke()
-    >>> make("auto", f, 0.1, f.domain, everywhere=False, affine=AffineMap.constant([0.5], 2)).strategy
+    >>> make("apart", f, 0.1, f.domain, everywhere=False, affine=AffineMap.constant([0.5], 2)).strategy
     'adaptive, center values (auto: uniform has 513 cells)'
     """
     if isinstance(target, Target) and target.modulus is None:
@@ -93,4 +122,11 @@ def make(
     )
 
 
-STRATEGIES: dict[str, Callable[..., Cover]] = {"auto": auto, "adaptive": adaptive, "greedy": greedy, "uniform": uniform}
+STRATEGIES: dict[str, Callable[..., Cover]] = {
+    "auto": auto,
+    "adaptive": adaptive,
+    "apart": apart,
+    "greedy": greedy,
+    "nested": nested,
+    "uniform": uniform,
+}

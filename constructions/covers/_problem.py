@@ -110,6 +110,11 @@ class Problem:
         """A bound of |f - L| beyond the region; 0 where the region is the whole domain."""
         return self.tail if self.reach < math.inf else 0.0
 
+    def reach_for(self, eps: float) -> float:
+        """The smallest R with tail(R) <= eps; `reach` itself where there is none."""
+        reach, _ = _tail_reach(self.target, eps)
+        return reach if reach < math.inf else self.reach
+
     def variation(self, radius: float) -> float:
         """How much f can change within that distance: the modulus; inf when none is known."""
         return math.inf if self.target.modulus is None else float(self.target.variation(radius))
@@ -194,7 +199,15 @@ class Problem:
         )
 
     def finish(
-        self, strategy: str, centers: Array, values: Array, radii: Array, error: float, lattice: Lattice | None = None
+        self,
+        strategy: str,
+        centers: Array,
+        values: Array,
+        radii: Array | None,
+        error: float,
+        lattice: Lattice | None = None,
+        *,
+        shapes: Array | None = None,
     ) -> Cover:
         """The cover, once it has passed `check_coverage`. `error` bounds |F - f| on the region."""
         error = max(error, self.known_tail)
@@ -203,6 +216,7 @@ class Problem:
             values,
             self.affine,
             radii=radii,
+            shapes=shapes,
             strategy=strategy,
             error_bound=error,
             overlap=self.overlap,

@@ -186,9 +186,9 @@ def test_huge_sizes_are_refused_before_any_work(builder):
 @pytest.mark.parametrize("builder", list(BUILDERS))
 def test_max_layers_bounds_the_layers(builder):
     target = targets.gaussian(dim=2)
-    size = build(target, 0.3, builder=builder, domain=target.domain, **QUICK).hidden_layers
+    size = build(target, 0.15, builder=builder, domain=target.domain, **QUICK).hidden_layers
     with pytest.raises(ValueError, match=r"max_(layers|cells)"):
-        build(target, 0.3, builder=builder, domain=target.domain, max_layers=max(1, size // 4), **QUICK)
+        build(target, 0.15, builder=builder, domain=target.domain, max_layers=max(1, size // 4), **QUICK)
     cover = Cover(np.zeros((3, 2)), np.ones((3, 1)), AffineMap.constant([0.0], 2), radii=[9.0, 9.0, 9.0])
     if builder != "minimal":
         with pytest.raises(ValueError, match="a size of 3 hidden layers; required at most max_layers = 2"):

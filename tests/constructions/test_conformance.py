@@ -50,10 +50,14 @@ def check(builder, name, dim, eps, samples):
 
 
 def probe(built, count):
-    """Points of the domain, half of them 1e-9 either side of cell boundaries; out to 1e6 on R^n."""
+    """Points of the domain, half of them either side of cell boundaries, 1e-9 away or twice what rounding may move
+    them; out to 1e6 on R^n."""
     domain = built.domain
     edge, normal = built.cover.boundary_points(count // 4)
-    step = 1e-9 * np.maximum(1.0, np.abs(edge).max(axis=1, keepdims=True)) * normal
+    size = domain.diameter if domain.compact else built.cover.reach
+    collar = built.rounding.collar(size)
+    assert collar <= 1e-7
+    step = max(1e-9, 2 * collar) * np.maximum(1.0, np.abs(edge).max(axis=1, keepdims=True)) * normal
     spread = domain.sample(count // 2)
     if isinstance(domain, WholeSpace):
         spread = domain.sample(count // 2, scale=max(1.0, built.cover.reach), reach=1e6)

@@ -326,9 +326,11 @@ def test_bad_arguments(strategy, change, error, text):
 
 def test_unknown_strategy_lists_the_names():
     f = hill(1)
-    with pytest.raises(ValueError, match=r"covers.make: received strategy = 'square'; required one of adaptive, auto"):
+    with pytest.raises(
+        ValueError, match=r"covers.make: received strategy = 'square'; required one of adaptive, apart, auto"
+    ):
         make("square", f, 0.1, f.domain, everywhere=True, affine=f.affine)
-    assert set(covers.STRATEGIES) == {"adaptive", "auto", "uniform"}
+    assert set(covers.STRATEGIES) == {"adaptive", "apart", "auto", "nested", "uniform"}
 
 
 def test_check_coverage_names_an_uncovered_point():
