@@ -213,7 +213,7 @@ def test_a_bound_that_fails_takes_no_construction_with_it():
         return np.sin(x[:, 0])
 
     f = targets.from_numpy(fragile, 1, domain=Box.cube(1, 1.0), lipschitz=1.0)
-    built = constructions.build(f, 0.2, verify=False)
+    built = constructions.build(f, 0.2, cover="uniform", verify=False)
     assert built.lower_bound is None
     assert "no Step-ReLU network" not in repr(built)
 

@@ -124,7 +124,8 @@ def test_every_builder_is_recovered(name, dtype, target):
     if name == "minimal" and dtype == torch.float32:
         digits = 1e-3  # rounding adds up over its moves
     assert np.abs(recovered.centers[:cells] - cover.centers).max() <= 1e-13
-    assert np.abs(recovered.radii[:cells] / cover.radii - 1).max() <= 1e-13
+    exact = name != "narrow" or dtype == torch.float64 or "nested" not in cover.strategy  # ratios are powers of two
+    assert np.abs(recovered.radii[:cells] / cover.radii - 1).max() <= (1e-13 if exact else cells * 2.0**-23)
     assert np.abs(recovered.values[:cells] - cover.values).max() <= digits * (1 + np.abs(cover.values).max())
     assert found.displacement[:cells].max() <= 1e-11
     assert found.value_errors[:cells].max() <= 1e-10

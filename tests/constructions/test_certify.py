@@ -83,7 +83,7 @@ def test_brackets_hold_for_arbitrary_covers(seed):
 
 
 def test_a_changed_weight_changes_the_verdict():
-    built = constructions.build(targets.gaussian(dim=2), 0.2, builder="constant_width", verify=False)
+    built = constructions.build(targets.gaussian(dim=2), 0.2, builder="constant_width", cover="apart", verify=False)
     with torch.no_grad():
         built.network.blocks[-1].bias += 0.05
     for domain in (built.target.domain, WholeSpace(2)):
@@ -159,7 +159,7 @@ def test_arguments_that_do_not_fit():
 
 
 def test_a_tolerance_does_not_leave_eps_undecided():
-    built = constructions.constant_width.build(targets.get("cone", dim=2), 0.2, verify=False)
+    built = constructions.constant_width.build(targets.get("cone", dim=2), 0.2, cover="apart", verify=False)
     loose = certify(built, tol=2e-4)
     assert loose.upper - loose.lower <= 2e-4 and loose.proves(0.2)
     assert loose.lower + 2e-4 > 0.2  # so the tolerance alone had been met before
@@ -267,7 +267,7 @@ def test_tails_that_are_no_bounds(tail):
 def test_crowded_covers_in_three_dimensions_are_bounded_cell_by_cell(monkeypatch):
     from approx.certification import _certify
 
-    built = constructions.constant_width.build(targets.gaussian(dim=3), 0.2, verify=False)
+    built = constructions.constant_width.build(targets.gaussian(dim=3), 0.2, cover="apart", verify=False)
     boxes = certify(built, tol=1e-3)
     monkeypatch.setattr(_certify, "_CROWDED", 10)
     cells = certify(built)
