@@ -330,7 +330,7 @@ def test_unknown_strategy_lists_the_names():
         ValueError, match=r"covers.make: received strategy = 'square'; required one of adaptive, apart, auto"
     ):
         make("square", f, 0.1, f.domain, everywhere=True, affine=f.affine)
-    assert set(covers.STRATEGIES) == {"adaptive", "apart", "auto", "nested", "uniform"}
+    assert set(covers.STRATEGIES) == {"adaptive", "apart", "auto", "greedy", "nested", "uniform"}
 
 
 def test_check_coverage_names_an_uncovered_point():
