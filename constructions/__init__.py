@@ -6,6 +6,7 @@
     narrow           width max(n, m) + 1, compact domains
     minimal          width max(n, m), compact domains
     radial_basis     width n + m + 1, other activations, no cells: weights by least squares
+    painting         the best picture of data with so many ellipsoids, width n + m + 1
 
 The modules of builders from cells have `assemble(cover)` for a cover made by hand and `build(target, eps)` for the
 whole path. To add one, write its module with a `BUILDER` and list it here.
@@ -19,6 +20,7 @@ from approx import _checks
 from approx.targets import Target
 from constructions import constant_width, covers, minimal, narrow, radial_basis, widening
 from constructions._construction import Assembly, Builder, Construction, ToleranceMissed
+from constructions.painting import Painting, paint
 from constructions.radial_basis import RadialBasis
 
 __all__ = [
@@ -26,10 +28,12 @@ __all__ = [
     "Assembly",
     "Builder",
     "Construction",
+    "Painting",
     "RadialBasis",
     "ToleranceMissed",
     "build",
     "covers",
+    "paint",
     "radial_basis",
 ]
 

@@ -44,8 +44,13 @@ hidden_layers, parameters, depth_bound (hidden layers that any Step-ReLU network
 (null: not certified), claim, rests_on, argmax, samples, seconds (of building), measuring_seconds, files and
 hidden_widths (one number per hidden layer).
 
+Without --eps, --max-layers N paints the data with N ellipsoids, one on top of the other, each where the squared error
+falls most; --json then prints rms, nodes, rms_curve and largest_curve (errors at the nodes after 0, 1, ..., N).
+
 examples:
   radial build gaussian --eps 0.1
+  radial build franke --eps 0.05 --cover greedy
+  radial build picture.png --max-layers 500 --plot painted.png
   radial build gaussian --dim 3 --eps 0.2 --domain ball:2 --builder constant_width --json
   radial build 'expr:sin(x1) * cos(x2)' --eps 0.3 --domain 'box:-3,3;0,1' --lipschitz 1.5
   radial build heights.csv --eps 0.05 --out heights.safetensors --plot heights.pdf

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
-from constructions import _export, _help, _rates, _reproduce
+from constructions import _export, _help, _paint, _rates, _reproduce
 from constructions._printing import show
 
 # numpy, torch and numba are imported where they are used, so that --help answers at once.
@@ -99,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--values", choices=("center", "chebyshev"), help="value of a cell: f(center), or mid-range")
     build.add_argument("--lipschitz", type=float, metavar="L", help="Lipschitz constant of the target, if you know it")
     build.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of the weights")
-    build.add_argument("--max-layers", type=int, metavar="N", help="refuse to build more hidden layers than this")
+    build.add_argument(
+        "--max-layers", type=int, metavar="N", help="refuse more hidden layers; without --eps, paint with so many cells"
+    )
     build.add_argument("--no-proof", action="store_true", help="measure only, without certifying an upper bound")
     build.add_argument("--out", metavar="FILE", help="save the network here (safetensors)")
     evaluate = command("evaluate", _evaluate, "Measure the error of a saved network.", _help.EVALUATE)
@@ -188,6 +190,9 @@ def _build(args: argparse.Namespace) -> int:
     import constructions
     from approx import _checks, storage
 
+    if args.eps is None and args.max_layers is not None and args.builder != constructions.radial_basis.NAME:
+        _paint.paint_target(args, files, target, domain, _show_progress(args), _draw)
+        return 0
     given = _given(args, "builder", "cover", "values", "layers", "activation", "max_layers", "samples")
     if args.builder != constructions.radial_basis.NAME:
         if args.eps is None or "layers" in given or "activation" in given:

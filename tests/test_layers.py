@@ -28,9 +28,12 @@ LEVELS = {
     "constructions": [
         {"_frames"},
         {"_gadgets", "_moves", "_help", "_printing", "_compress", "_export", "_reproduce", "covers"},
+        {"_strokes"},
         {"_result"},
         {"_construction"},
         {"widening", "constant_width", "narrow", "minimal", "radial_basis"},
+        {"painting"},
+        {"_paint"},
         {"__init__"},
         {"rates"},
         {"_rates"},

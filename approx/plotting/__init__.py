@@ -12,6 +12,7 @@ from approx.plotting._functions import error_map, function_plot
 from approx.plotting._interactive import explore
 from approx.plotting._networks import network_picture, profile_plot
 from approx.plotting._overview import overview
+from approx.plotting._painting import painting_curve, painting_picture
 from approx.plotting._rates import parameters_plot, rates_picture, rates_plot
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "function_plot",
     "network_picture",
     "overview",
+    "painting_curve",
+    "painting_picture",
     "parameters_plot",
     "profile_plot",
     "rates_picture",

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from approx._compile import compiled
+from constructions.covers._evolution import GOAL, adapt, mutate
 
 __all__ = ["ball", "climb", "held", "holds", "quadric", "rounded", "scores", "shape_of", "span", "within"]
 
@@ -100,47 +101,24 @@ def scores(thetas, flat, bad, good, weight):  # pragma: no cover - compiled
 
 @compiled
 def climb(theta, best, flat, bad, good, weight, noise, sigma):  # pragma: no cover - compiled
-    """A local search from `theta` with score `best`: the (1+1) evolution strategy with covariance adaptation of Igel,
-    Suttorp and Hansen (GECCO 2006, algorithm 2 with the Cholesky update). noise (steps, p) standard normal."""
+    """A local search from `theta` with score `best`: (theta, score). noise (steps, p) standard normal."""
     n, p = bad.shape[1], theta.shape[0]
     form, slope = np.empty((n, n)), np.empty(n)
     theta = _normalised(theta, flat, bad)
-    lengths = 0.0
-    tilt = 0.0
-    for k in range(p):
-        if k < p - n:
-            lengths += theta[k] * theta[k]
-        else:
-            tilt += theta[k] * theta[k]
+    lengths = np.sqrt((theta[: p - n] ** 2).sum())
+    tilt = np.sqrt((theta[p - n :] ** 2).sum())
     factor = np.zeros((p, p))
     for k in range(p):
-        factor[k, k] = np.sqrt(lengths) if k < p - n else np.sqrt(tilt) + np.sqrt(lengths)
-    goal, share, spread = 2.0 / 11.0, 1.0 / 12.0, 2.0 / (p * p + 6.0)
-    success = goal
+        factor[k, k] = lengths if k < p - n else tilt + lengths
+    success = GOAL
     trial, step = np.empty(p), np.empty(p)
     for row in range(noise.shape[0]):
-        length = 0.0
-        for i in range(p):
-            step[i] = 0.0
-            for j in range(p):
-                step[i] += factor[i, j] * noise[row, j]
-            trial[i] = theta[i] + sigma * step[i]
-            length += noise[row, i] * noise[row, i]
+        mutate(theta, factor, sigma, noise[row], trial, step)
         value = _score(trial, flat, bad, good, weight, form, slope)
-        success = (1 - share) * success + (share if value > best else 0.0)
-        sigma *= np.exp((success - goal) / (1 - goal) / (1.0 + p / 2.0))
-        if sigma < 1e-4:
-            sigma = 0.1
-        if value < best:
-            continue
-        if value > best:
-            shrink = np.sqrt(1 - spread)
-            grow = shrink / length * (np.sqrt(1 + spread * length / (1 - spread)) - 1)
-            for i in range(p):
-                for j in range(p):
-                    factor[i, j] = shrink * factor[i, j] + grow * step[i] * noise[row, j]
-        best = value
-        theta[:] = trial
+        sigma, success = adapt(factor, sigma, success, value > best, noise[row], step)
+        if value >= best:
+            best = value
+            theta[:] = trial
     return theta, best
 
 
