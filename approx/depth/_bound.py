@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 _CALL = "depth_lower_bound"
 _ULPS = 2.0**-48  # relative to the numbers involved: what the arithmetic here rounds
 _ROUGH, _FINE = 256, 4096  # points of a segment that is tried, and of one that is used
+_MANY = 1 << 17  # where only an offset is free
 _ROUGH_WORK, _WORK = 5e5, 4e6
 _PARTS = 64  # of 2 eps: how finely a segment's values are resolved
 _LINES = 2
@@ -150,13 +151,15 @@ def _everywhere(target: Target, values: Values, eps: float) -> tuple[list[tuple[
 
     peak = extremes(distance, region, starts)
     ends = [(peak, point) for j in range(n) for point in _faces(region, peak, j)][: 2 * max(2, 12 // n)]
+    points = [starts]
     if target.dim_out == 1:
         top = extremes(lambda x: target(x)[:, 0] - affine(x)[:, 0], region, starts)
         bottom = extremes(lambda x: affine(x)[:, 0] - target(x)[:, 0], region, starts)
-        ends = [(bottom, top), *ends]
+        count = min(max(_FINE, int(8 * _PARTS / eps)), _MANY)
+        points.append(region.project(np.linspace(bottom, top, count)))  # L - A is constant, rounded points will do
     pieces = [Segment.within(region, *pair) for pair in ends]
-    points = [s.resolved(target, 2 * eps / _PARTS, _FINE)[0] for s in pieces if s is not None]
-    points = np.concatenate([starts, *points])
+    points += [s.resolved(target, 2 * eps / _PARTS, _FINE)[0] for s in pieces if s is not None]
+    points = np.concatenate(points)
     known, at_points, error = values(points)
     linear = affine(points[known])
     error += _ULPS * float(np.abs(at_points).max() + np.abs(linear).max())
@@ -171,7 +174,7 @@ def _everywhere(target: Target, values: Values, eps: float) -> tuple[list[tuple[
     f, r = at_points[order, 0], residual[order, 0]
     scale, middle = max(1e-300, np.ptp(f) / 2), (f.max() + f.min()) / 2
     question = Question(np.ones((len(f), 1)), r / scale, (f - middle) / scale, tolerance / scale)
-    result = search(question, shift=eps / scale * (1 + _ULPS), work=_WORK)
+    result = search(question, shift=eps / scale * (1 + _ULPS), work=8 * _WORK)
     best = AffineMap(affine.matrix, affine.offset + result.weights * scale)
     return [(result.least, text)], best, result.attained
 

@@ -198,9 +198,10 @@ def test_no_construction_has_fewer_layers_than_the_bound(seed):
         )
     domain = None if rng.random() < 0.5 else Ball(np.zeros(n), float(rng.uniform(0.3, 1.5)))
     builder = str(rng.choice(["widening", "constant_width", "narrow"]))
-    values = str(rng.choice(["center", "chebyshev"]))
+    cover = str(rng.choice(["adaptive", "auto", "greedy", "uniform"] if n == 1 else ["adaptive", "uniform"]))
+    values = "chebyshev" if cover == "greedy" else str(rng.choice(["center", "chebyshev"]))
     built = constructions.build(
-        f, float(rng.uniform(0.2, 0.8)), domain=domain, builder=builder, values=values, verify=False
+        f, float(rng.uniform(0.2, 0.8)), domain=domain, builder=builder, cover=cover, values=values, verify=False
     )
     assert 0 <= built.lower_bound.layers <= built.hidden_layers
     assert str(built.lower_bound.layers) in repr(built)
