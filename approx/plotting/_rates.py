@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
-from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from approx import _checks
 from approx.plotting._style import COLORS, GREY, make_axes, make_figure
@@ -15,6 +15,7 @@ from approx.rates import RateRow, RateTable
 
 __all__ = ["parameters_plot", "rates_picture", "rates_plot"]
 
+_DECADES = 100.0  # from here on labels at 2 and 5 would meet
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -142,13 +143,15 @@ def rates_picture(table: RateTable, fig: FigureBase | None = None) -> FigureBase
 
 
 def _logarithmic(ax: Axes) -> None:
-    """Logarithmic axes with plain numbers at 1, 2 and 5 times the powers of ten."""
+    """Logarithmic axes with plain numbers at 1 and, where there is room, 2 and 5 times the powers of ten."""
     ax.set_xscale("log")
     ax.set_yscale("log")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_minor_locator(LogLocator(subs=(2, 5)))
-        for set_formatter in (axis.set_major_formatter, axis.set_minor_formatter):
-            set_formatter(StrMethodFormatter("{x:,g}"))
+        axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        low, high = axis.get_view_interval()
+        crowded = axis is ax.xaxis and high > _DECADES * low
+        axis.set_minor_formatter(NullFormatter() if crowded else StrMethodFormatter("{x:,g}"))
 
 
 def _bounds(ax: Axes, table: RateTable) -> None:
