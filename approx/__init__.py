@@ -18,6 +18,7 @@ Modules, lowest first; nothing imports upward, and `approx` never imports `const
     certification            proved bounds of the sup-norm error, from the stored weights
     depth                    how many layers any Step-ReLU network needs
     rates                    how size grows as the tolerance shrinks: sweeps, tables, baselines
+    render                   interactive pages: a network evaluated in the browser
     plotting                 figures; import it by name, it alone needs matplotlib
 """
 
@@ -34,6 +35,7 @@ from approx import (
     networks,
     projection,
     rates,
+    render,
     storage,
     targets,
     training,
@@ -79,6 +81,7 @@ __all__ = [
     "networks",
     "projection",
     "rates",
+    "render",
     "save",
     "storage",
     "sup_error",

@@ -1,6 +1,6 @@
 """What `radial --help` and its commands print below their options."""
 
-__all__ = ["BUILD", "CERTIFY", "COMPRESS", "EVALUATE", "EXPORT", "GALLERY", "MAIN", "RATES", "REPRODUCE"]
+__all__ = ["BUILD", "CERTIFY", "COMPRESS", "EVALUATE", "EXPORT", "GALLERY", "MAIN", "RATES", "RENDER", "REPRODUCE"]
 
 _TARGET = """\
 TARGET is a name from `radial gallery`, a formula after expr: in x1, x2, ... (or x, y, z), or a data file:
@@ -23,6 +23,7 @@ examples:
   radial compress trained.safetensors --out small.safetensors
   radial export franke.safetensors --out franke.onnx
   radial rates franke --eps 0.2,0.1,0.05 --plot rates.png
+  radial render franke.safetensors --out franke.html
   radial reproduce 1
 
 Exit status: 0 success, 1 the error exceeds eps (certify: or is not proved to stay within it), 2 wrong input or
@@ -123,6 +124,23 @@ largest_difference, tolerance, other_side (points within rounding of a boundary 
 examples:
   radial export franke.safetensors --out franke.onnx
   radial export franke.safetensors --out franke.py
+"""
+RENDER = f"""\
+--out page.html writes one page that needs no network access and nothing installed: open it in a browser. The network is
+evaluated there, from its weights; a slider paints one cell after another, and pointing at the picture tells target,
+network, error and the layer that painted it. In more than two dimensions it shows the plane of the first two.
+--out growing.gif writes an animation of the cells being painted; --animate does so as .html. Both need Step-ReLU.
+
+{_TARGET}
+{_DOMAIN}
+
+--json prints target, eps (or null), hidden_layers, files and bytes.
+
+examples:
+  radial render peaks --out peaks.html
+  radial render franke.safetensors --out franke.html
+  radial render net.safetensors 'expr:sin(x) * y' --out net.html
+  radial render gaussian --dim 1 --eps 0.05 --out growing.gif
 """
 REPRODUCE = """\
 1    compression changes nothing but rounding

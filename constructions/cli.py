@@ -1,6 +1,5 @@
 """The command line: ``radial gallery``, ``radial build``, ``radial evaluate``, ``radial certify``,
-``radial compress``, ``radial export``, ``radial rates``,
-``radial reproduce``.
+``radial compress``, ``radial export``, ``radial rates``, ``radial render``, ``radial reproduce``.
 
 Exit status: 0 success, 1 the error exceeds eps or is not proved to stay within it, 2 wrong input or a refused build
 (one line on stderr), 130 interrupted. With --json the result is one JSON object on stdout and nothing else goes there.
@@ -17,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn
 
-from constructions import _export, _help, _paint, _rates, _reproduce
+from constructions import _export, _help, _paint, _rates, _render, _reproduce
 from constructions._printing import show
 
 # numpy, torch and numba are imported where they are used, so that --help answers at once.
@@ -129,6 +128,9 @@ def _parser() -> argparse.ArgumentParser:
         command("export", _export_network, "Write a saved network for programs without this package.", _help.EXPORT)
     )
     _rates.add_options(command("rates", _sweep, "Tabulate layers over tolerances, with observed orders.", _help.RATES))
+    _render.add_options(
+        command("render", _render_page, "Write a page or an animation that shows a network at work.", _help.RENDER)
+    )
     _reproduce.add_options(
         command("reproduce", _run_experiments, "Repeat the experiments of arXiv 2107.02550.", _help.REPRODUCE)
     )
@@ -319,6 +321,11 @@ def _sweep(args: argparse.Namespace) -> int:
     if table.interrupted:
         return 130
     return 0 if any(row.parameters is not None for row in table.rows) else 1
+
+
+def _render_page(args: argparse.Namespace) -> int:
+    files = _outputs(args, inputs=[args.subject, *([args.target] if args.target else [])])
+    return _render.render(args, files["network"], _target_and_domain, _show_progress(args))
 
 
 def _run_experiments(args: argparse.Namespace) -> int:

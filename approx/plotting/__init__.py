@@ -4,6 +4,7 @@ Nothing is shown or saved, and matplotlib's settings stay as they are. Without `
 made, so that notebooks and ``plt.show()`` find it; with one, pyplot is not touched.
 """
 
+from approx.plotting._animation import growth_animation
 from approx.plotting._cells import capture_plot, cover_plot
 from approx.plotting._certificates import bound_map, bracket_plot, worst_cell_plot
 from approx.plotting._compression import compression_picture
@@ -26,6 +27,7 @@ __all__ = [
     "experiments_picture",
     "explore",
     "function_plot",
+    "growth_animation",
     "network_picture",
     "overview",
     "painting_curve",
