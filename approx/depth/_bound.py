@@ -100,7 +100,7 @@ def depth_lower_bound(target: Target, eps: float, domain: Box | Ball | WholeSpac
     The bound is for F in real arithmetic. Raises TypeError or ValueError for anything but a Target, eps that is not
     positive, and domains of another dimension or beyond what is known of f.
 
-    Source: our own; piece counts are the usual way to such bounds (Telgarsky 2016 for ReLU).
+    Source: our own; counting pieces is the usual way to such bounds (telgarsky2016benefits, for ReLU).
 
     >>> from approx import targets
     >>> print(depth_lower_bound(targets.gaussian(dim=10), 0.06).layers)
@@ -172,7 +172,7 @@ def _everywhere(target: Target, values: Values, eps: float) -> tuple[list[tuple[
         return [(count, text)], affine, count
     order = np.argsort(at_points[:, 0], kind="stable")
     f, r = at_points[order, 0], residual[order, 0]
-    scale, middle = max(1e-300, np.ptp(f) / 2), (f.max() + f.min()) / 2
+    scale, middle = max(1e-300, np.ptp(f) / 2, np.abs(r).max()), (f.max() + f.min()) / 2
     question = Question(np.ones((len(f), 1)), r / scale, (f - middle) / scale, tolerance / scale)
     result = search(question, shift=eps / scale * (1 + _ULPS), work=8 * _WORK)
     best = AffineMap(affine.matrix, affine.offset + result.weights * scale)
