@@ -35,9 +35,9 @@ def circumradius(region: Box | Ball) -> float:
     return float(np.linalg.norm(np.maximum(np.abs(region.lower), np.abs(region.upper))))
 
 
-def spread(region: Box | Ball, count: int, size: int, seed: int) -> Iterator[Array]:
-    """`count` quasi-random points, every chunk with a scramble of its own."""
-    for start in range(0, count, size):
+def spread(region: Box | Ball, count: int, size: int, seed: int, part: slice = slice(None)) -> Iterator[Array]:
+    """`count` quasi-random points, every chunk with a scramble of its own; only the chunks in `part`."""
+    for start in range(0, count, size)[part]:
         yield region.sample(min(size, count - start), chunk_seed(seed, start))
 
 
@@ -75,16 +75,16 @@ def landmarks(region: Box | Ball, cover: Cover | None, count: int, size: int, se
 
 
 def boundary_pairs(
-    cover: Cover, region: Box | Ball, count: int, size: int, seed: int, offset: Offset
+    cover: Cover, region: Box | Ball, count: int, size: int, seed: int, offset: Offset, part: slice = slice(None)
 ) -> Iterator[tuple[Array, Array]]:
     """Points (k, n) on one side and (k, n) on the other of cell boundaries in the region.
 
     About `count` boundary points are tried, the same number per cell; those where both sides belong to the same
     first cell show no jump and are dropped. If more than half are dropped (cells mostly outside the region or
-    hidden), random chords of the region are searched for jumps as well.
+    hidden), random chords of the region are searched for jumps as well. Only the chunks in `part` are made.
     """
     cells = len(cover)
-    for start in range(0, count if cells else 0, size):
+    for start in range(0, count if cells else 0, size)[part]:
         some = min(size, count - start)
         pick = (start + np.arange(min(some, cells))) % cells
         points, normals = cover.subset(pick).boundary_points(some, chunk_seed(seed, 0, start))

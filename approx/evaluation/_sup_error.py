@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +18,11 @@ from approx import _checks
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import _sampling
+from approx.evaluation._agreement import compare_with_cover
 from approx.evaluation._report import SupError
-from approx.evaluation._subject import Collar, chunk_size, evaluator
-from approx.evaluation._watch import Watch
+from approx.evaluation._subject import Collar, chunk_size
+from approx.evaluation._tasks import Streams, Subject, look
+from approx.networks import ENGINES, RadialNetwork
 from approx.targets import Target
 
 __all__ = ["sup_error"]
@@ -25,6 +30,8 @@ __all__ = ["sup_error"]
 Array = NDArray[np.float64]
 
 _CALL = "sup_error"
+_DENSE_WORK = 1e11  # points times layers: about a minute on two cores
+_COMPARED = 4096  # points at which a cover must agree with its network
 _NEAR = 1e-9  # how far from a boundary its two sides are looked at, for coordinates of order one
 
 
@@ -41,6 +48,7 @@ def sup_error(
     reach: float = 1e6,
     progress: bool = False,
     engine: str = "auto",
+    executor: Executor | None = None,
 ) -> SupError:
     """Look for the largest |F - f| (Euclidean norm over the m components) on a domain.
 
@@ -55,7 +63,11 @@ def sup_error(
     optimize : climb from the worst points
     reach : on R^n, the largest |x| looked at
     progress : show a progress bar
-    engine : how a RadialNetwork is evaluated, see `RadialNetwork.forward`
+    engine : how a RadialNetwork is evaluated, see `RadialNetwork.forward`. "cover" picks the worst points by the
+        cover, once it has agreed with the network at thousands of points, and evaluates the network at those; "auto"
+        does so where the network itself would take minutes
+    executor : a concurrent.futures executor that the points are spread over, in at most 32 tasks for each kind of
+        point; the result is the same. A pool of processes needs a network and a target that pickle
 
     Only values that the subject itself returns count, so the result is a lower bound of sup |F - f| for the network
     as it computes, whichever side of a boundary rounding puts a point. It is never an upper bound. The same
@@ -102,41 +114,41 @@ def sup_error(
     collar = 0.0 if rounding is None else _checks.finite(_CALL, "rounding.collar(...)", rounding.collar(scale))
     digits = torch.finfo(getattr(network, "dtype", torch.float64)).eps
 
-    def offset(points: Array) -> Array:
-        size = np.maximum(np.linalg.norm(points, axis=-1), min(1.0, scale))
-        return np.maximum(max(_NEAR, 4 * digits) * size, 2 * collar)
-
+    offset = Offset(min(1.0, scale), max(_NEAR, 4 * digits), 2 * collar)
     size = chunk_size(network, domain.dim, target.dim_out)
-    watch = Watch(evaluator(network, target.dim_in, target.dim_out, engine), target, cover)
-    bar = tqdm(total=samples, desc=_CALL, unit="pt", disable=not progress)
-    squares = 0.0
-    with bar:
-        if domain.compact:
-            for points in _sampling.spread(domain, samples, size, seed):
-                squares += float((watch.look(points) ** 2).sum())
-                bar.update(len(points))
-        else:
-            for points in _space(target, core, cover, samples, size, reach, seed):
-                watch.look(points)
-                bar.update(len(points))
-        for points in _sampling.landmarks(core, cover, samples, size, seed):
-            watch.look(points)
-        pairs = 0
-        if cover is not None:
-            half = max(1, size // 2)
-            for sides in _sampling.boundary_pairs(cover, core, -(-samples // 4), half, seed, offset):
-                watch.look(np.concatenate(sides))
-                pairs += len(sides[0])
+    screened, engine = _screen(network, target, cover, core, rounding, engine, samples, offset)
+    subject = Subject(cover if screened else network, target, cover, "auto" if screened else engine)
+    streams = _streams(target, domain, core, cover, samples, size, reach, seed, offset)
+    watch, pairs = subject.watch(), 0
+    with tqdm(total=samples, desc=_CALL, unit="pt", disable=not progress) as bar:
+        squares = 0.0
+        for stream, seen in zip(streams, look(subject, streams, executor, bar.update), strict=True):
+            watch.join(seen.watch)
+            if isinstance(stream, Spread):
+                squares += math.fsum(seen.squares)
+            if isinstance(stream, Sides):
+                pairs += sum(seen.counts) // 2
         if optimize:
             watch.climb(region, core, samples, size, seed, offset)
+    rests_on = f"the largest difference met at {watch.looked:,} points: a lower bound, not a certificate"
+    looked = watch.looked
+    if screened:
+        finals = Subject(network, target, None, engine).watch()
+        for start in range(0, len(watch.points), size):
+            finals.look(watch.points[start : start + size])
+        rests_on = (
+            f"the largest difference met at the worst {len(watch.points):,} of {looked:,} points, "
+            f"picked by the cover, which agreed with the network at {screened:,} points: a lower bound, no certificate"
+        )
+        watch = finals
     return SupError(
         lower=watch.lower,
         domain=domain,
         argmax=watch.argmax,
         network_value=watch.network_value,
         target_value=watch.target_value,
-        samples=watch.looked,
-        rests_on=(f"the largest difference met at {watch.looked:,} points: a lower bound, not a certificate",),
+        samples=looked,
+        rests_on=(rests_on,),
         boundary_pairs=pairs,
         rms=float(np.sqrt(squares / samples)) if domain.compact else None,
         reach=None if domain.compact else reach,
@@ -147,15 +159,127 @@ def sup_error(
     )
 
 
-def _space(
-    target: Target, core: Ball, cover: Cover | None, count: int, size: int, reach: float, seed: int
-) -> Iterator[Array]:
-    """Points of R^n: the target's own domain, the ball that holds the cells, and far out."""
-    inner = [target.domain] if cover is None or not len(cover) else [target.domain, core]
-    share = -(-count // (len(inner) + 1))
-    for i, region in enumerate(inner):
-        yield from _sampling.spread(region, share, size, _sampling.chunk_seed(seed, i))
-    yield from _sampling.far(core.dim, core.radius, reach, share, size, _sampling.chunk_seed(seed, len(inner)))
+@dataclass(frozen=True)
+class Spread(Streams):
+    """Evenly spread points of a region."""
+
+    region: Box | Ball
+    count: int
+    size: int
+    seed: int
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.count // self.size)
+
+    def points(self, part: slice) -> Iterator[Array]:
+        return _sampling.spread(self.region, self.count, self.size, self.seed, part)
+
+
+@dataclass(frozen=True)
+class Sides(Streams):
+    """Both sides of cell boundaries."""
+
+    cover: Cover
+    region: Box | Ball
+    count: int
+    size: int
+    seed: int
+    offset: _sampling.Offset
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.count // self.size) if len(self.cover) else 1
+
+    def points(self, part: slice) -> Iterator[Array]:
+        some = (self.cover, self.region, self.count, self.size, self.seed, self.offset, part)
+        return (np.concatenate(sides) for sides in _sampling.boundary_pairs(*some))
+
+
+@dataclass(frozen=True)
+class Few(Streams):
+    """Points that are not worth dividing: make(*arguments) yields them in chunks."""
+
+    make: Callable[..., Iterator[Array]]
+    arguments: tuple[Any, ...]
+    chunks: int = 1
+
+    def points(self, part: slice) -> Iterator[Array]:
+        return self.make(*self.arguments)
+
+
+@dataclass(frozen=True)
+class Offset:
+    """How far from a boundary its two sides are looked at: points (k, n) -> (k,)."""
+
+    least: float
+    relative: float
+    absolute: float
+
+    def __call__(self, points: Array) -> Array:
+        size = np.maximum(np.linalg.norm(points, axis=-1), self.least)
+        return np.maximum(self.relative * size, self.absolute)
+
+
+def _streams(
+    target: Target,
+    domain: Any,
+    core: Box | Ball,
+    cover: Cover | None,
+    count: int,
+    size: int,
+    reach: float,
+    seed: int,
+    offset: Offset,
+) -> list[Streams]:
+    """All points to look at: spread over the domain, at special places, on both sides of boundaries.
+
+    On R^n they are spread over the target's own domain and the ball that holds the cells, and far out.
+    """
+    if domain.compact:
+        streams: list[Streams] = [Spread(domain, count, size, seed)]
+    else:
+        inner = [target.domain] if cover is None or not len(cover) else [target.domain, core]
+        share = -(-count // (len(inner) + 1))
+        seeds = [_sampling.chunk_seed(seed, i) for i in range(len(inner) + 1)]
+        streams = [Spread(region, share, size, own) for region, own in zip(inner, seeds, strict=False)]
+        streams.append(Few(_sampling.far, (core.dim, core.radius, reach, share, size, seeds[-1])))
+    streams.append(Few(_sampling.landmarks, (core, cover, count, size, seed)))
+    if cover is not None:
+        streams.append(Sides(cover, core, -(-count // 4), max(1, size // 2), seed, offset))
+    return streams
+
+
+def _screen(
+    network: Any,
+    target: Target,
+    cover: Cover | None,
+    core: Box | Ball,
+    rounding: Collar | None,
+    engine: str,
+    samples: int,
+    offset: Offset,
+) -> tuple[int, str]:
+    """At how many points the cover agreed with the network, 0 if it is not to pick the points; the network's engine."""
+    _checks.one_of(_CALL, "engine", engine, (*ENGINES, "cover"))
+    known = cover is not None and len(cover) and isinstance(network, RadialNetwork)
+    wanted = engine == "cover" or (engine == "auto" and known and samples * network.depth > _DENSE_WORK)
+    if not wanted:
+        return 0, engine
+    if known:
+        some = -(-_COMPARED // 4)
+        sides = np.concatenate(
+            [part for pair in _sampling.boundary_pairs(cover, core, some, some, 1, offset) for part in pair]
+        )
+        points = np.concatenate([core.sample(_COMPARED, 1), sides])
+        agreement = compare_with_cover(network, cover, points, rounding)
+        if agreement.agrees:
+            return agreement.decided, "auto"
+        if engine == "auto":
+            return 0, engine
+    action = "Use engine='auto', which evaluates the network itself, or pass the cover it was built from."
+    received = f"engine='cover' and {agreement if known else 'no RadialNetwork with a cover'}"
+    raise ValueError(_checks.message(_CALL, received, "a network that does what its cover says", action))
 
 
 def _check_fit(target: Target, domain: Any, cover: Cover | None) -> None:

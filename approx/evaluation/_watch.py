@@ -48,7 +48,7 @@ class Watch:
         if errors[worst] > self.lower:
             self.lower, self.argmax = float(errors[worst]), points[worst].copy()
             self.network_value, self.target_value = values[worst].copy(), wanted[worst].copy()
-        index = self.looked + np.arange(len(points))
+        index = np.arange(len(points))
         labels = index % _STRIPES
         if self.cover is not None:
             cell = self.cover.find(points)
@@ -56,6 +56,14 @@ class Watch:
         self.looked += len(points)
         self._keep(points, errors, labels)
         return errors
+
+    def join(self, other: Watch) -> None:
+        """Take over what another one saw, as if it had been looked at after all of this."""
+        self.looked += other.looked
+        if other.lower > self.lower:
+            self.lower, self.argmax = other.lower, other.argmax
+            self.network_value, self.target_value = other.network_value, other.target_value
+        self._keep(other.points, other.errors, other.labels)
 
     def _keep(self, points: Array, errors: Array, labels: NDArray[np.int64]) -> None:
         if len(self.errors) == self.most:
