@@ -80,7 +80,12 @@ class Block(nn.Module):
 
 
 class Dense(Block):
-    """One layer x -> rho(weight x + bias). weight (out, in), bias (out,)."""
+    """One layer x -> rho(weight x + bias). weight (out, in), bias (out,).
+
+    >>> layer = Dense(torch.eye(2), torch.ones(2))
+    >>> layer.layers, layer.widths_after(2), layer.step(torch.zeros(1, 2), 0)
+    (1, (2,), tensor([[1., 1.]]))
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None = None):
         super().__init__(weight, bias, activation, 2)
@@ -97,7 +102,12 @@ class Dense(Block):
 
 
 class Stack(Block):
-    """N layers of constant width d. weight (N, d, d), bias (N, d)."""
+    """N layers of constant width d. weight (N, d, d), bias (N, d).
+
+    >>> stack = Stack(torch.eye(2).repeat(1000, 1, 1), torch.zeros(1000, 2), None)
+    >>> stack.layers, stack.widths_after(2)[:3]
+    (1000, (2, 2, 2))
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None):
         super().__init__(weight, bias, activation, 3)
@@ -119,6 +129,12 @@ class Growing(Block):
 
     weight (N, h + 1, h), bias (N, h + 1). Layer i therefore has the dense matrix diag(weight[i], I) and adds one
     coordinate. The activation acts on the whole vector.
+
+    >>> run = Growing(torch.ones(3, 2, 1), torch.zeros(3, 2), None)
+    >>> list(run.widths_after(1)), run.matrix(1, 1)[0]  # the second layer doubles x and carries the coordinate behind it
+    ([2, 3, 4], tensor([[1., 0.],
+            [1., 0.],
+            [0., 1.]]))
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None):

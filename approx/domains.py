@@ -23,7 +23,11 @@ _MAX_SAMPLES = 200_000_000
 
 @runtime_checkable
 class Domain(Protocol):
-    """What every domain offers; n is its dimension."""
+    """What every domain offers; n is its dimension.
+
+    >>> isinstance(Box.cube(2, 1.0), Domain), isinstance(WholeSpace(3), Domain)
+    (True, True)
+    """
 
     @property
     def dim(self) -> int: ...

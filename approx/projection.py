@@ -90,6 +90,16 @@ class ProjectedGradientDescent(torch.optim.SGD):
 
     `step` sets the gradient entries outside `projection_masks` to zero, then steps. Parameters of activations are
     not projected. Raises ValueError for weight decay, under which Theorem 8 fails, and for a frozen network.
+
+    >>> from approx.compression import compress
+    >>> from approx.training import random_network
+    >>> small = compress(random_network((1, 6, 7, 1)))
+    >>> full = small.rotated.requires_grad_(True)
+    >>> optimizer = ProjectedGradientDescent(full, small.reduced_widths, lr=0.1)
+    >>> full(torch.ones(3, 1).double()).square().mean().backward()
+    >>> optimizer.step()
+    >>> full.blocks[1].weight[3:, :2].abs().max().item()  # what the compressed network does not have stays 0
+    0.0
     """
 
     def __init__(

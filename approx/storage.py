@@ -60,6 +60,14 @@ class Saved:
     network : the network, on the CPU, in the dtype it was saved in, bit for bit; weights frozen as in a new network
     cover : the ordered cells it realises, or None
     provenance : where it comes from, as given to `save` (tuples come back as lists)
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     net = RadialNetwork.from_layers([(torch.ones(1, 2), torch.zeros(1), None)])
+    ...     save(Path(folder) / "sum.safetensors", net, provenance={"made": "by hand"})
+    ...     saved = load(Path(folder) / "sum.safetensors")
+    >>> saved.network.widths, saved.cover, saved.provenance
+    ((2, 1), None, {'made': 'by hand'})
     """
 
     network: RadialNetwork
@@ -138,6 +146,13 @@ def load(path: str | os.PathLike[str]) -> Saved:
     Raises FileNotFoundError when there is none, PermissionError when it may not be read, and one ValueError that
     names the file when it is damaged, truncated, of another format or version, or contradicts itself. The checksum
     covers every byte.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "sum.safetensors"
+    ...     save(path, RadialNetwork.from_layers([(torch.ones(1, 2), torch.zeros(1), None)]))
+    ...     load(path).network.evaluate([3.0, 4.0])
+    array([7.])
     """
     file = _existing(path)
     try:
@@ -166,6 +181,11 @@ def writable(path: str | os.PathLike[str]) -> Path:
     """`path` with links resolved, after checking that a file can be put there: ask before long work.
 
     Raises ValueError when it is a directory, or its folder does not exist or may not be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     writable(Path(folder) / "new.safetensors").name
+    'new.safetensors'
     """
     file = _path("path", path)
     folder = file.parent

@@ -80,6 +80,10 @@ class Training:
     stopped : "epochs" (all done), "stop_loss", "max_seconds", "interrupted" or "diverged"
     seconds : wall time of the loop
     seed : of the order of the batches
+
+    >>> run = train(random_network((1, 2, 1)), [[0.0], [1.0]], [[1.0], [0.0]], epochs=3)
+    >>> run.epochs, run.stopped, run.losses.shape
+    (3, 'epochs', (4,))
     """
 
     network: nn.Module

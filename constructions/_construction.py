@@ -46,6 +46,11 @@ class Builder:
     strategy : the cover that "auto" stands for, from n
     refuse : (n, m) -> why there is no such network, or None
     layers : an estimate of the hidden layers from (n, m, cells), used to refuse before building
+
+    >>> from constructions import BUILDERS
+    >>> builder = BUILDERS["minimal"]
+    >>> builder.widths, builder.everywhere, builder.refuse(2, 1) is None, builder.refuse(1, 1) is None
+    ('max(n, m), every layer', False, True, False)
     """
 
     name: str

@@ -41,7 +41,17 @@ _NOISE = 1e-13  # more than the rounding of such a comparison
 
 
 class GlobalBoundUnavailable(ValueError):
-    """Nothing bounds |F - f| outside all cells; a compact domain can still be certified."""
+    """Nothing bounds |F - f| outside all cells; a compact domain can still be certified.
+
+    >>> import constructions
+    >>> from approx import targets
+    >>> built = constructions.build(targets.ridge(dim=1), 0.3, verify=False)
+    >>> try:
+    ...     certify(built, domain=WholeSpace(1))
+    ... except GlobalBoundUnavailable:
+    ...     print("pass a compact domain")
+    pass a compact domain
+    """
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,18 @@ class AmbiguousNetwork(ValueError):
     """A constant vector meets the threshold |v| = 1 so closely that rounding decides what the network does.
 
     layer : the layer, counted from 1; margin : | |v| - 1 | there
+
+    >>> import torch
+    >>> from approx.activations import StepReLU
+    >>> from approx.certification import pieces
+    >>> from approx.networks import RadialNetwork
+    >>> weights = [[[1.0]], [[1.0], [0.0]], [[1.0, 1.0]]], [[0.0], [0.6, 0.8], [0.0]]
+    >>> weights, biases = ([torch.tensor(value).double() for value in values] for values in weights)
+    >>> try:  # what the first layer sets to 0 arrives at the second as (0.6, 0.8), of length 1
+    ...     pieces(RadialNetwork.from_layers(zip(weights, biases, [StepReLU(), StepReLU(), None])))
+    ... except AmbiguousNetwork as error:
+    ...     error.layer, error.margin < 1e-6
+    (2, True)
     """
 
     def __init__(self, layer: int, margin: float, what: str):

@@ -64,6 +64,17 @@ class Bracket:
     worst_cells : the cells that may decide F there, -1 for the affine map; the first is the one that `upper` is for
     boxes, seconds : the effort
     history : (3, t) seconds, lower and upper along the way
+
+    >>> from approx.affine import AffineMap
+    >>> from approx.certification import Cells, branch_and_bound, enclosure_of
+    >>> from approx.domains import Box
+    >>> from approx.targets import gaussian
+    >>> half = Cells([[0.0]], [9.0])
+    >>> found = branch_and_bound(
+    ...     half, [[0.5]], AffineMap.constant([0.0], 1), enclosure_of(gaussian(dim=1)), Box([-3], [3]), tol=1e-3
+    ... )
+    >>> found.status, bool(found.lower <= 0.5 <= found.upper)
+    ('converged', True)
     """
 
     lower: float

@@ -34,6 +34,13 @@ class Recheck:
     basis : how f was computed
     contradictions : what does not fit, one sentence each
     seconds : wall time
+
+    >>> import constructions
+    >>> from approx import certify, targets
+    >>> proof = certify(constructions.build(targets.gaussian(dim=1), 0.2, verify=False))
+    >>> check = proof.recheck(samples=4)
+    >>> check.points, check.contradictions
+    (9, ())
     """
 
     points: int

@@ -35,7 +35,17 @@ ROUNDING = 1 + 2.0**-40  # more than the rounding of a norm or of a Lipschitz bo
 
 
 class EnclosureUnavailable(ValueError):
-    """Nothing is known about the target that bounds its values on a box."""
+    """Nothing is known about the target that bounds its values on a box.
+
+    >>> from approx import targets
+    >>> from approx.domains import Box
+    >>> opaque = targets.Target(fn=lambda x: [float(v) ** 2 for v in x[:, 0]], dim_in=1, domain=Box([0], [1]))
+    >>> try:
+    ...     enclosure_of(opaque)
+    ... except EnclosureUnavailable:
+    ...     print("pass lipschitz=")
+    pass lipschitz=
+    """
 
 
 @dataclass(frozen=True, eq=False)

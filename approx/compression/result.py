@@ -32,6 +32,12 @@ class Compression:
         deviation is a small multiple of the machine epsilon times this
     radius, samples : where it was measured
     versions : of the full weights at the time, to notice changes
+
+    >>> from approx.compression import compress
+    >>> from approx.training import random_network
+    >>> small = compress(random_network((1, 6, 7, 1)))
+    >>> small.widths, small.reduced_widths, small.parameters
+    ((1, 6, 7, 1), (1, 2, 3, 1), (69, 17))
     """
 
     network: RadialNetwork

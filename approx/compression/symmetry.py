@@ -85,6 +85,13 @@ def momentum_map(network: RadialNetwork, direction: Sequence[tuple[Tensor, Tenso
 
     direction : (V_i, c_i) for every layer, of the shapes of W_i and b_i: a gradient, a step or a velocity
     Raises TypeError for something that is not a network, ValueError for a direction that does not fit.
+
+    >>> from approx.training import random_network
+    >>> net = random_network((1, 6, 7, 1)).requires_grad_(True)
+    >>> net(torch.ones(3, 1).double()).square().sum().backward()
+    >>> gradient = [(block.weight.grad, block.bias.grad) for block in net.blocks]
+    >>> all(bool(moment.abs().max() < 1e-12) for moment in momentum_map(net, gradient))
+    True
     """
     _network("momentum_map", network)
     layers = [(weight.detach(), bias.detach()) for weight, bias, _ in network.layers()]
@@ -105,6 +112,10 @@ def balance(network: RadialNetwork) -> list[Tensor]:
     """W_i W_i^T + b_i b_i^T - W_{i+1}^T W_{i+1} for every hidden layer, symmetric tensors (n_i, n_i).
 
     Gradient flow conserves it if the activation of layer i is linear. Raises TypeError for anything but a network.
+
+    >>> from approx.training import random_network
+    >>> [tuple(matrix.shape) for matrix in balance(random_network((1, 6, 7, 1)))]
+    [(6, 6), (7, 7)]
     """
     _network("balance", network)
     layers = [(weight.detach(), bias.detach()) for weight, bias, _ in network.layers()]

@@ -29,6 +29,13 @@ class Agreement:
     example : (n,) the decided point where they differ most, in units of the tolerance; None without decided points
     worst : the difference there
     tolerance : what rounding of the values accounts for there
+
+    >>> from approx.affine import AffineMap
+    >>> cover = Cover([[0.0]], [[1.0]], AffineMap.constant([0.0], 1), radii=[1.0])
+    >>> net = RadialNetwork.from_layers([(torch.zeros(1, 1), torch.ones(1), None)])  # 1 everywhere
+    >>> found = compare_with_cover(net, cover, [[0.5], [2.0], [3.0]])
+    >>> found.agrees, found.mismatches
+    (False, 2)
     """
 
     points: int
@@ -55,6 +62,13 @@ def compare_with_cover(
     Values may differ by 4 (N + 8) u times the largest number they are computed from.
 
     Raises ValueError or TypeError for points that are not finite, and points or covers of the wrong dimension.
+
+    >>> import constructions
+    >>> from approx.targets import gaussian
+    >>> built = constructions.build(gaussian(dim=2), 0.3, verify=False)
+    >>> points = gaussian(dim=2).domain.sample(1000)
+    >>> compare_with_cover(built.network, built.cover, points, built.rounding).agrees
+    True
     """
     call = "compare_with_cover"
     x = _checks.finite_array(call, "points", points, (None, network.dim_in))
@@ -126,6 +140,13 @@ def captured(network: RadialNetwork, points: ArrayLike) -> NDArray[np.int64]:
     about N k d^2 operations for N layers of width d (8 seconds for N = 4489, d = 4 and 1e5 points on two cores).
 
     Raises ValueError or TypeError for points that are not finite or of the wrong dimension.
+
+    >>> import constructions
+    >>> from approx.affine import AffineMap
+    >>> cover = Cover([[0.0], [1.0]], [[5.0], [7.0]], AffineMap.constant([0.0], 1), radii=[1.0, 1.0])
+    >>> net = constructions.BUILDERS["constant_width"].assemble(cover).network
+    >>> captured(net, [[0.5], [1.5], [9.0]])
+    array([ 0,  1, -1])
     """
     x = _checks.finite_array("captured", "points", points, (None, network.dim_in))
     size = chunk_size(network, network.dim_in, network.dim_out)

@@ -28,6 +28,10 @@ def load_digits(mnist: str | os.PathLike[str] | None = None) -> tuple[NDArray[np
 
     Raises ImportError without scikit-learn where it is needed, ValueError for files that are missing, damaged or do
     not belong together.
+
+    >>> images, labels = load_digits()  # needs scikit-learn
+    >>> images.shape, labels[:3]
+    ((1797, 64), array([0, 1, 2]))
     """
     if mnist is None:
         try:
@@ -53,6 +57,13 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
     The format: two zero bytes, the type (8), the number of axes, every length as 4 bytes with the highest first, then
     the entries. Raises ValueError for another type and for files that are damaged, too short or too long.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "labels"
+    ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
+    ...     read_idx(path)
+    array([7, 2, 1], dtype=uint8)
     """
     call, path = "read_idx", Path(path)
     name = repr(str(path))

@@ -42,6 +42,10 @@ def noisy_copies(
     originals : (n, d), n >= 2, all different; copy = original + a point drawn uniformly from the ball of radius
     noise * (distance to the nearest other original). Grey levels may leave [0, 1]. For noise <= 1/2 the balls are
     disjoint. Raises ValueError for originals that coincide, which leave no room for noise, and for noise <= 0.
+
+    >>> images, owner = noisy_copies(np.eye(3), 2, 0.5, np.random.default_rng(0))
+    >>> images.shape, owner
+    ((6, 3), array([0, 0, 1, 1, 2, 2]))
     """
     call = "noisy_copies"
     originals = _checks.finite_array(call, "originals", originals, (None, None))
@@ -63,6 +67,10 @@ def pointwise_relu(network: RadialNetwork, *, outputs: bool = False) -> nn.Seque
     """The multilayer perceptron with the network's weights and ReLU on every coordinate of the hidden layers.
 
     outputs : whether ReLU follows the last layer, too
+
+    >>> net = random_network((2, 5, 4, 1), "step_relu")
+    >>> [type(module).__name__ for module in pointwise_relu(net)]
+    ['Linear', 'ReLU', 'Linear', 'ReLU', 'Linear']
     """
     modules: list[nn.Module] = []
     for weight, bias, _ in network.layers():
@@ -100,6 +108,10 @@ def image_recovery(
 
     Every trial draws its own originals, noise, split and weights from its seed. Raises TypeError or ValueError for
     counts, noise or step sizes that make no sense, and what `load_digits` raises.
+
+    >>> result = image_recovery(trials=1, epochs=40)  # needs scikit-learn
+    >>> [float(row.mean) for row in result.rows if row.quantity == "Step-ReLU radial, test accuracy"]
+    [1.0]
     """
     call = "image_recovery"
     levels = [_checks.positive(call, "noise", level) for level in np.atleast_1d(np.asarray(noise, object)).tolist()]

@@ -183,6 +183,14 @@ def from_file(path: str | Path, *, domain: Box | Ball | None = None) -> Target:
     - images: grey level in [0, 1], x to the right and y up, on [0, width/height] x [0, 1].
 
     Raises ValueError when the file is missing, damaged, empty, or holds something else.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "heights.csv"
+    ...     _ = path.write_text("1,2,3\\n2,4,8\\n")
+    ...     print(from_file(path))
+    Target 'heights': R^2 -> R^1 on [0, 1] x [0, 2]
+    ...
     """
     call = "from_file"
     if not isinstance(path, str | Path):

@@ -108,6 +108,11 @@ def make(
     """The cover of that strategy.
 
     Raises ValueError, listing the names, for an unknown strategy; else as the strategy itself.
+
+    >>> from approx import targets
+    >>> f = targets.gaussian(dim=1)
+    >>> make("uniform", f, 0.2, f.domain, everywhere=True, affine=f.affine).strategy
+    'uniform'
     """
     chosen = STRATEGIES[_checks.one_of("covers.make", "strategy", strategy, STRATEGIES)]
     return chosen(

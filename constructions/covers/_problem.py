@@ -28,7 +28,17 @@ _SPACINGS = 8  # a cell's overlap must be worth this many units in the last plac
 
 
 class TooManyCells(ValueError):
-    """A cover would need more cells than it may have."""
+    """A cover would need more cells than it may have.
+
+    >>> from approx import targets
+    >>> from constructions import covers
+    >>> f = targets.gaussian(dim=2)
+    >>> try:
+    ...     covers.uniform(f, 0.01, f.domain, everywhere=True, affine=f.affine, max_cells=100)
+    ... except TooManyCells:
+    ...     print("a larger eps, or another strategy")
+    a larger eps, or another strategy
+    """
 
 
 @dataclass(frozen=True, eq=False)
