@@ -131,7 +131,7 @@ class Growing(Block):
     coordinate. The activation acts on the whole vector.
 
     >>> run = Growing(torch.ones(3, 2, 1), torch.zeros(3, 2), None)
-    >>> list(run.widths_after(1)), run.matrix(1, 1)[0]  # the second layer doubles x and carries the coordinate behind it
+    >>> list(run.widths_after(1)), run.matrix(1, 1)[0]  # x twice, and the coordinate behind it
     ([2, 3, 4], tensor([[1., 0.],
             [1., 0.],
             [0., 1.]]))

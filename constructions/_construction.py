@@ -31,7 +31,17 @@ _PROVE_DIM, _PROVE_LAYERS, _PROVE_SECONDS = 10, 50_000, 20.0
 
 
 class ToleranceMissed(ValueError):
-    """The measured error of a finished network exceeds eps."""
+    """The measured error of a finished network exceeds eps.
+
+    >>> import approx
+    >>> from constructions import ToleranceMissed, build
+    >>> one = approx.Cover([[0.0]], [[1.0]], approx.AffineMap.constant([0.0], 1), radii=[1.0])
+    >>> try:
+    ...     build(approx.targets.gaussian(dim=1), 0.1, cover=one, samples=1000)
+    ... except ToleranceMissed:
+    ...     print("more cells are needed")
+    more cells are needed
+    """
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,10 +31,10 @@ class AmbiguousNetwork(ValueError):
 
     >>> import torch
     >>> from approx.activations import StepReLU
-    >>> from approx.certification import pieces
+    >>> from approx.certification import AmbiguousNetwork, pieces
     >>> from approx.networks import RadialNetwork
     >>> weights = [[[1.0]], [[1.0], [0.0]], [[1.0, 1.0]]], [[0.0], [0.6, 0.8], [0.0]]
-    >>> weights, biases = ([torch.tensor(value).double() for value in values] for values in weights)
+    >>> weights, biases = ([torch.tensor(value, dtype=torch.float64) for value in values] for values in weights)
     >>> try:  # what the first layer sets to 0 arrives at the second as (0.6, 0.8), of length 1
     ...     pieces(RadialNetwork.from_layers(zip(weights, biases, [StepReLU(), StepReLU(), None])))
     ... except AmbiguousNetwork as error:

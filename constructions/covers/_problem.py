@@ -35,7 +35,7 @@ class TooManyCells(ValueError):
     >>> f = targets.gaussian(dim=2)
     >>> try:
     ...     covers.uniform(f, 0.01, f.domain, everywhere=True, affine=f.affine, max_cells=100)
-    ... except TooManyCells:
+    ... except covers.TooManyCells:
     ...     print("a larger eps, or another strategy")
     a larger eps, or another strategy
     """

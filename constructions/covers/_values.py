@@ -21,7 +21,18 @@ _PER_AXIS = 11  # boxes along an axis
 
 
 class BrokenClaim(ValueError):
-    """A value of f contradicts what the target says of it."""
+    """A value of f contradicts what the target says of it.
+
+    >>> from approx import AffineMap, Box, targets
+    >>> from constructions import covers
+    >>> lie = targets.Target(fn=lambda x: x[:, 0], dim_in=1, domain=Box([0], [1]), lipschitz=1.0,
+    ...                      enclosure=lambda low, high: (0 * low, 0 * high))
+    >>> try:
+    ...     covers.adaptive(lie, 0.1, lie.domain, everywhere=False, affine=AffineMap.constant([0.5], 1))
+    ... except covers.BrokenClaim:
+    ...     print("the enclosure is wrong")
+    the enclosure is wrong
+    """
 
 
 def certify(problem: Problem, centers: Array, radius: float, values: str, *, stop: bool = False) -> tuple[Array, Array]:
