@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 _RATIO = 1.3  # between neighbouring shapes that are tried
 _COARSE = -6, 22, 3  # powers of it to begin with, in units of the domain's size
 LEAST_GAIN = 30.0
+_THIN = 4  # one in so many points held out, when plans are compared
 _PILOT = 400  # features with which plans are compared
 _MANY = 800  # above so many, one greedy choice instead of several
 _ROUNDS = 3  # of Lawson's iteration
@@ -165,7 +166,14 @@ def plan(problem: Problem, rho: RadialActivation | str, count: int, fixed: Plan)
     One after the other on grids, with at most 400 features; their rounding counts as that of all `count`.
     """
     pilot = min(count, _PILOT)
-    scaled = replace(problem, digits=problem.digits * count / pilot)
+    scaled = replace(
+        problem,
+        digits=problem.digits * count / pilot,
+        points=problem.points[: max(4 * pilot, 400)],
+        values=problem.values[: max(4 * pilot, 400)],
+        held=problem.held[::_THIN],
+        held_values=problem.held_values[::_THIN],
+    )
     seen: dict[tuple[float, float, float], float] = {}
 
     def score(step: float, reach: float, span: float) -> float:
@@ -226,7 +234,8 @@ def design(problem: Problem, rho: RadialActivation | str, count: int, planned: P
     if greedy:
         mixes: list[tuple[float, ...]] = [(planned.shape / half, planned.shape * half)]
         if count <= _MANY:
-            mixes += [(planned.shape,), (planned.shape / _RATIO,), (planned.shape / _RATIO, planned.shape * _RATIO)]
+            wide = planned.shape / _RATIO, planned.shape * _RATIO
+            mixes += [(planned.shape,), wide, (*wide, planned.shape)]
         tried += [fit(problem, known, *choose(problem, known, count, mix, planned.reach)) for mix in mixes]
     best = min(tried, key=lambda item: item.score)
     if problem.mean:
