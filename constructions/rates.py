@@ -11,7 +11,7 @@ from typing import Any
 from approx import _checks, rates
 from approx.rates import Budget, Method, RateTable
 from approx.targets import Target
-from constructions import BUILDERS, build
+from constructions import BUILDERS, build, radial_basis
 from constructions.covers import STRATEGIES
 
 __all__ = ["THEORY", "methods", "sweep"]
@@ -33,7 +33,8 @@ def methods(
     """A `Method` for every pair of a builder and a cover strategy.
 
     covers : names from constructions.covers.STRATEGIES; None: all but "auto"
-    builders : names from BUILDERS; None in it stands for the one that `constructions.build` chooses
+    builders : names from BUILDERS, or "radial_basis", which has no cells and takes no covers and values; None in it
+        stands for the one that `constructions.build` chooses
     options : for `Builder.build`, such as samples=, values=, domain=, max_layers=
     Raises ValueError, listing the names, for unknown ones.
 
@@ -46,16 +47,22 @@ def methods(
         _checks.one_of(call, "covers", name, STRATEGIES)
     for name in builders:
         if name is not None:
-            _checks.one_of(call, "builders", name, BUILDERS)
-    return [
+            _checks.one_of(call, "builders", name, (*BUILDERS, radial_basis.NAME))
+    settings = {key: str(value) for key, value in options.items()}
+    kernels = []
+    if radial_basis.NAME in builders:
+        kept = {key: value for key, value in options.items() if key != "values"}
+        kernels = [Method(radial_basis.NAME, "kernels", partial(radial_basis.build, **kept), settings=settings)]
+    return kernels + [
         Method(
             builder,
             cover,
             partial(build, builder=builder, cover=cover, **options),
             THEORY.get(cover, lambda n: None),
-            {key: str(value) for key, value in options.items()},
+            settings,
         )
         for builder in builders
+        if builder != radial_basis.NAME
         for cover in chosen
     ]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,6 +26,7 @@ __all__ = ["NAME", "THEOREM", "build", "planned_by", "problem_for", "require_dty
 
 _CALL = "radial_basis.build"
 _FIRST = 25  # layers to begin with where only eps is given
+_BISECTIONS = 2
 _HELD = 4096
 _FAR = 1e7  # how far out a network on R^n is fitted, in radii of the target's domain
 CENTERS = ("greedy", "spread")
@@ -50,7 +53,8 @@ def build(
     """A radial-basis network for the target, with `layers` hidden layers or as many as `eps` takes.
 
     target : what to approximate
-    eps : tolerance in sup norm; the layers double until the measured error meets it, up to max_layers
+    eps : tolerance in sup norm; the layers double until the measured error meets it, up to max_layers, and are then
+        bisected twice
     layers : the number of hidden layers; with eps as well, eps is only reported on
     activation : a radial activation with h(r)/r -> 1, or the name of one
     domain : where; None means target.domain. WholeSpace(n) takes a target with an affine part at infinity and a tail
@@ -81,35 +85,56 @@ def build(
     require_dtype(_CALL, dtype)
     domain = _domain(target, domain)
     started = time.perf_counter()
-    count = layers if layers is not None else min(_FIRST, max_layers)
-    while True:
-        made = _design(target, domain, count, activation, centers, gain, shape, dtype)
-        network = assemble(made.layers, made.weights, made.matrix, made.offset, dtype)
+    check = partial(sup_error, samples=samples, seed=seed) if verify else None
+
+    def made(count: int) -> RadialBasis:
+        found = _design(target, domain, count, activation, centers, gain, shape, dtype)
         built = RadialBasis(
-            network=network,
+            network=assemble(found.layers, found.weights, found.matrix, found.offset, dtype),
             target=target,
             eps=eps,
             domain=domain,
-            fit=made,
+            fit=found,
             builder=NAME,
             theorem=THEOREM,
-            reason="asked for" if layers is not None else "",
+            reason="asked for",
             report=None,
             seconds=time.perf_counter() - started,
         )
-        if verify:
-            built = replace(built, report=sup_error(built, samples=samples, seed=seed))
-        if verify and prove and domain.compact:
-            built = proved(built, progress=False)
-        reached = built.report.lower if built.report is not None else made.score
-        if layers is not None:
+        if check is None:
             return built
-        if reached <= eps:
-            return replace(built, reason="enough for eps")
-        if made.noise > 0.5 * made.error or count >= max_layers:
-            why = "rounding leaves no more" if made.noise > 0.5 * made.error else f"max_layers = {max_layers:,} reached"
+        built = replace(built, report=check(built))
+        return proved(built, progress=False) if prove and domain.compact else built
+
+    return made(layers) if layers is not None else _grown(made, eps, max_layers)
+
+
+def _grown(made: Callable[[int], RadialBasis], eps: float, max_layers: int) -> RadialBasis:
+    """Twice the layers until eps is met, then two bisections down."""
+    few, many = 0, min(_FIRST, max_layers)
+    built = made(many)
+    while _reached(built) > eps:
+        rounded = built.fit.noise > 0.5 * built.fit.error
+        if rounded or many >= max_layers:
+            why = "rounding leaves no more" if rounded else f"max_layers = {max_layers:,} reached"
             return replace(built, reason=f"eps missed, {why}")
-        count = min(2 * count, max_layers)
+        few, many = many, min(2 * many, max_layers)
+        built = made(many)
+    for _ in range(_BISECTIONS):
+        middle = (few + many) // 2
+        if middle <= few:
+            break
+        smaller = made(middle)
+        if _reached(smaller) <= eps:
+            many, built = middle, smaller
+        else:
+            few = middle
+    return replace(built, reason=f"enough for eps, {few} are not" if few else "enough for eps")
+
+
+def _reached(built: RadialBasis) -> float:
+    """The measured error, or what the fit promises."""
+    return built.fit.score if built.report is None else built.report.lower
 
 
 def _domain(target: Target, domain: Box | Ball | WholeSpace | None) -> Box | Ball | WholeSpace:

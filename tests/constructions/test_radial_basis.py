@@ -14,7 +14,7 @@ import constructions
 from approx import storage, targets
 from approx.activations import RadialActivation, RadialSoftplus, RadialSwish, ShiftedReLU
 from approx.domains import Ball, Box
-from constructions import radial_basis
+from constructions import radial_basis, rates
 from constructions.radial_basis import Layers, assemble, kernel, sweep
 from constructions.radial_basis.centers import fitting_points, select, spread
 from constructions.radial_basis.solve import least_squares
@@ -212,12 +212,23 @@ def test_vector_values_share_centres():
 def test_layers_grow_until_eps_is_met_or_a_reason_is_given():
     built = build(GAUSSIAN, 1e-6)
     assert built.report.lower <= 1e-6
-    assert built.reason == "enough for eps"
+    few = int(re.fullmatch(r"enough for eps(?:, (\d+) are not)?", built.reason)[1] or 0)
+    assert few < built.hidden_layers <= 25
+    if few:
+        assert build(GAUSSIAN, layers=few).report.lower > 1e-6
     short = build(GAUSSIAN, 1e-6, max_layers=10)
     assert (short.hidden_layers, short.report.lower > 1e-6) == (10, True)
     assert short.reason == "eps missed, max_layers = 10 reached"
     hard = build(GAUSSIAN, 1e-15)
     assert hard.reason == "eps missed, rounding leaves no more"
+
+
+def test_rates_of_radial_basis_networks_by_name():
+    table = rates.sweep(GAUSSIAN, [1e-2, 1e-4], builders=["radial_basis"], samples=2000, prove=False)
+    assert [row.builder for row in table.rows] == ["radial_basis"] * 2
+    layers = [row.hidden_layers for row in table.rows]
+    assert layers[0] < layers[1] < 25
+    assert all(row.lower <= row.eps for row in table.rows)
 
 
 def test_single_precision_is_reported_honestly():
