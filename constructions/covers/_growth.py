@@ -22,6 +22,7 @@ _REVISIONS, _SHRINKING = 12, 100
 _SLOWEST = 0.7
 _WIDE, _NARROW = 0.2, 0.05  # relative first steps of the searches
 _EXTREME = (0.995,)  # the value lies so far inward from f at the anchor, in eps: nothing open is more extreme, and f
+_EITHER = (0.995, 0.0, -0.995)
 _SHIFTS = (0.9, 0.5, 0.0)  # between samples hardly; without a constant L, or for vectors, others may be better
 
 
@@ -52,38 +53,43 @@ def grow(
     effort: Effort,
     rng: np.random.Generator,
     anchor: int,
-    residual: Array,
+    urge: Array,
     *,
+    center: Array | None = None,
     round_only: bool = False,
 ) -> Cell:
     """The cell about the sample `anchor` on whose exposed part f stays within eps of its value, painted beneath the
-    others. residual (k, m) is f - affine at the samples, largest at the anchor of all that are open.
+    others. urge (k,): a sample counts for exp(its urge).
 
     Candidates go through the anchor; each is as large as that rule allows. Seeds: the superlevel set of the second
     order Taylor polynomial of f - L at the anchor, balls, half-space-like giants along the level set, and the shapes
-    of the cells nearby; the best are improved by local search. round_only : balls only.
+    of the cells nearby; the best are improved by local search. round_only : balls only. center : where cells are
+    grown outward from; without it, the anchor is where |f - L| is largest.
     """
     origin = canvas.points[anchor].copy()
-    size = np.linalg.norm(residual, axis=1)
-    direction = residual[anchor] / size[anchor]
+    residual = canvas.values[anchor] - affine(origin)
+    direction = residual / max(float(np.linalg.norm(residual)), 1e-300)
     flat = 1 / (_GIANT * float(np.linalg.norm(canvas.upper - canvas.lower)))
-    seeds = _seeds(canvas, origin, affine, direction)
-    simple = affine.is_constant and affine.dim_out == 1
+    seeds = _seeds(canvas, origin, affine, direction, flat, center)
+    if center is not None:
+        shifts = _EITHER
+    else:
+        shifts = _EXTREME if affine.is_constant and affine.dim_out == 1 else _SHIFTS
     best = None
-    for shift in _EXTREME if simple else _SHIFTS:
+    for shift in shifts:
         value = canvas.values[anchor] - shift * eps * direction
         bad, good = canvas.split(value, eps)
         offsets, targets = canvas.points[bad] - origin, canvas.points[good] - origin
-        weight = canvas.weight[good] * np.exp(effort.urgency * (size[good] - size[anchor]) / (2 * eps))
-        theta, mark = _search((offsets, targets, weight), seeds, flat, effort, rng, round_only)
-        if best is None or mark > best[1]:
-            best = theta, mark, value, offsets
+        weight = canvas.weight[good] * np.exp(urge[good] - urge[anchor])
+        theta, reached = _search((offsets, targets, weight), seeds, flat, effort, rng, round_only)
+        if best is None or reached > best[1]:
+            best = theta, reached, value, offsets
     theta, _, value, offsets = best
-    center, shape, value, edge, edge_values = _fit(canvas, anchor, theta, flat, offsets, value, eps)
-    newly = canvas.paint(center, shape, edge, edge_values)
-    middle, error = _middle(np.concatenate([canvas.values[newly], edge_values]), value)
+    middle, shape, value, edge, edge_values = _fit(canvas, anchor, theta, flat, offsets, value, eps)
+    newly = canvas.paint(middle, shape, edge, edge_values)
+    value, error = _middle(np.concatenate([canvas.values[newly], edge_values]), value)
     canvas.trim()
-    return Cell(center, shape, middle, error)
+    return Cell(middle, shape, value, error)
 
 
 def _search(
@@ -121,7 +127,9 @@ def _noise(rng: np.random.Generator, steps: int, n: int, ball_only: bool) -> Arr
     return np.concatenate([lower, free[:, 1:]], axis=1)
 
 
-def _seeds(canvas: Canvas, origin: Array, affine: AffineMap, direction: Array) -> Array:
+def _seeds(
+    canvas: Canvas, origin: Array, affine: AffineMap, direction: Array, flat: float, center: Array | None
+) -> Array:
     """(k, p) parameters of candidates."""
     n = canvas.dim
     gradient, hessian = _derivatives(canvas, origin, affine, direction)
@@ -132,11 +140,13 @@ def _seeds(canvas: Canvas, origin: Array, affine: AffineMap, direction: Array) -
     found.append(ball(n))
     if steepness > 0:
         found.append(quadric(1e-3 * np.eye(n), -gradient / steepness / 2))
+    if center is not None:
+        found.append(quadric(np.eye(n), origin - center, flat))
     if canvas.count:
         gaps = np.einsum("kij,kj->ki", canvas.shapes, origin - canvas.centers)
         for i in np.argsort((gaps**2).sum(axis=1), kind="stable")[:_NEIGHBOURS]:
             form = canvas.shapes[i].T @ canvas.shapes[i]
-            found.append(quadric(form, form @ (origin - canvas.centers[i])))
+            found.append(quadric(form, form @ (origin - canvas.centers[i]), flat))
     return np.array(found)
 
 

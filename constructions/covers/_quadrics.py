@@ -182,9 +182,14 @@ def ball(dim: int) -> Array:
     return quadric(np.eye(dim), np.zeros(dim))
 
 
-def quadric(form: Array, slope: Array) -> Array:
-    """The parameters of q(u) = u.form u + 2 slope.u, `form` positive definite."""
-    return np.concatenate([np.linalg.cholesky(form)[np.tril_indices(len(slope))], slope])
+def quadric(form: Array, slope: Array, flat: float = 0.0) -> Array:
+    """The parameters of q(u) = u.form u + 2 slope.u, `form` positive definite; with 1/R = `flat`, what r adds to the
+    form is taken off, as far as the form stays well conditioned."""
+    n = len(slope)
+    least = float(np.linalg.eigvalsh(form)[0])
+    added = flat * float(np.linalg.norm(slope)) + _RATIO * float(np.trace(form))
+    less = form - min(added, 0.9 * least) * np.eye(n) if flat else form
+    return np.concatenate([np.linalg.cholesky(less)[np.tril_indices(n)], slope])
 
 
 def rounded(theta: Array, dim: int) -> Array:

@@ -29,11 +29,12 @@ __all__ = ["greedy"]
 
 Array = NDArray[np.float64]
 _MARGIN = 0.02  # of eps, for what happens between samples
-_NODES = {1: 2000, 2: 90_000, 3: 125_000}  # at most
+_NODES = {1: 2000, 2: 400_000, 3: 125_000}  # at most
 _LINES = {1: 1, 2: 4, 3: 1}
 _STRIDES = 1.5  # steps of the grid, at least, in which f changes by eps where it is steep
 _COARSE = 48
 _AROUND = 1.15
+_RADIAL = 0.9  # the share of what is to be painted where f differs from a radial function by at most eps/2
 
 
 def greedy(
@@ -105,7 +106,7 @@ def greedy(
     # On all of R^n, a slope passes exactly through the layers of balls only.
     round_only = not domain.compact and not problem.affine.is_constant
     rng = np.random.default_rng(seed)
-    options = {"round_only": round_only, "progress": progress}
+    options = {"center": _source(problem, area), "round_only": round_only, "progress": progress}
     cells = paint(canvas, inner, problem.affine, effort, rng, problem.max_cells, **options)
     if cells is None:
         raise problem.too_many(f"more than {problem.max_cells} ellipsoids")
@@ -120,23 +121,31 @@ def paint(
     rng: np.random.Generator,
     max_cells: int,
     *,
+    center: Array | None = None,
     round_only: bool = False,
     progress: bool = False,
 ) -> list[Cell] | None:
-    """Cells, the first on top, until |f - affine| <= eps at every sample without one; None if those are too many."""
+    """Cells, the first on top, until |f - affine| <= eps at every sample without one; None if those are too many.
+
+    They are grown from the extremes of f - affine inward, or outward from `center`.
+    """
     cells: list[Cell] = []
     with tqdm(desc="greedy cover", unit="cell", disable=not progress) as bar:
         while True:
-            residual = canvas.values - affine(canvas.points)
-            size = np.where(canvas.done | canvas.wall, 0.0, np.linalg.norm(residual, axis=1))
-            anchor = int(size.argmax())
-            if size[anchor] <= eps:
+            size = np.linalg.norm(canvas.values - affine(canvas.points), axis=1)
+            open_size = np.where(canvas.done | canvas.wall, -1.0, size)
+            if open_size.max() <= eps:
                 return cells
             if len(cells) == max_cells:
                 return None
-            cells.append(grow(canvas, eps, affine, effort, rng, anchor, residual, round_only=round_only))
+            if center is None:
+                anchor, urge = int(open_size.argmax()), effort.urgency / (2 * eps) * size
+            else:
+                distance = np.linalg.norm(canvas.points - center, axis=1)
+                anchor, urge = int(np.where(open_size < 0, np.inf, distance).argmin()), np.zeros(len(size))
+            cells.append(grow(canvas, eps, affine, effort, rng, anchor, urge, center=center, round_only=round_only))
             bar.update()
-            bar.set_postfix_str(f"{np.mean(size > eps):.1%} to paint", refresh=False)
+            bar.set_postfix_str(f"{np.mean(open_size > eps):.1%} to paint", refresh=False)
 
 
 def _area(problem: Problem) -> tuple[Box | Ball, bool]:
@@ -170,3 +179,24 @@ def _background(problem: Problem, area: Box | Ball) -> AffineMap:
     """A constant in the middle of the values: what it serves needs no cells."""
     values = problem.target(area.project(area.bounding_box().grid(_COARSE)))
     return AffineMap.constant((values.min(axis=0) + values.max(axis=0)) / 2, problem.target.dim_in)
+
+
+def _source(problem: Problem, area: Box | Ball) -> Array | None:
+    """A point about which f is nearly constant on spheres, so that cells nest around it; None if there is none among
+    the middle of the area and the places of the extremes."""
+    box = area.bounding_box()
+    points = area.project(box.grid(_COARSE))
+    values = problem.target(points)
+    matters = np.linalg.norm(values - problem.affine(points), axis=1) > problem.eps
+    if values.shape[1] > 1 or box.dim == 1 or not matters.any():
+        return None
+    values = values[:, 0]
+    for center in (box.lower / 2 + box.upper / 2, points[values.argmax()], points[values.argmin()]):
+        distance = np.linalg.norm(points - center, axis=1)
+        shell = np.round(distance / distance.max() * _COARSE).astype(np.int64)
+        count = np.maximum(np.bincount(shell), 1)
+        # The profile goes through the means of the shells; what is left of f is not radial.
+        profile = np.interp(distance, np.bincount(shell, distance) / count, np.bincount(shell, values) / count)
+        if np.mean(np.abs(values - profile)[matters] <= problem.eps / 2) > _RADIAL:
+            return center
+    return None

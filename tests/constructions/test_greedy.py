@@ -99,6 +99,14 @@ def test_shells_of_a_hill_are_near_the_lower_bound():
     assert math.ceil((1 - 0.2) / 0.2) <= len(cover) <= 6
 
 
+@pytest.mark.parametrize(("name", "eps", "variation"), [("rings", 0.4, 8.1), ("cone", 0.3, math.sqrt(18))])
+def test_cells_nest_outward_where_f_is_radial(name, eps, variation):
+    f = targets.get(name)
+    cover = greedy(f, eps, f.domain, everywhere=False, affine=flat(f))
+    assert_good(cover, f, eps, f.domain, f.domain.sample(40_000), captured=True)
+    assert len(cover) <= 1.1 * variation / (2 * eps) + 2  # every cell can show a change of 2 eps
+
+
 def test_what_the_affine_map_serves_is_not_painted():
     f = sine()
     assert len(greedy(f, 1.05, f.domain, everywhere=True, affine=flat(f, 9.0))) == 0
