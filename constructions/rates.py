@@ -16,6 +16,7 @@ from constructions.covers import STRATEGIES
 
 __all__ = ["THEORY", "methods", "sweep"]
 
+_CHOICES = ("auto", "apart")  # strategies that take one of the others
 # Layers ~ eps^-order in R^n, the least and the largest order expected of smooth targets: small cells pave the domain;
 # nested ones follow level sets, of which there are about 1/eps; large cells bounded by ellipsoids that osculate level
 # sets lie in between, by how well those fit.
@@ -32,7 +33,7 @@ def methods(
 ) -> list[Method]:
     """A `Method` for every pair of a builder and a cover strategy.
 
-    covers : names from constructions.covers.STRATEGIES; None: all but "auto"
+    covers : names from constructions.covers.STRATEGIES; None: all but "auto" and "apart", which choose among others
     builders : names from BUILDERS, or "radial_basis", which has no cells and takes no covers and values; None in it
         stands for the one that `constructions.build` chooses
     options : for `Builder.build`, such as samples=, values=, domain=, max_layers=
@@ -42,7 +43,7 @@ def methods(
     [('widening', 'uniform'), ('widening', 'adaptive')]
     """
     call = "rates.methods"
-    chosen = [name for name in STRATEGIES if name != "auto"] if covers is None else list(covers)
+    chosen = [name for name in STRATEGIES if name not in _CHOICES] if covers is None else list(covers)
     for name in chosen:
         _checks.one_of(call, "covers", name, STRATEGIES)
     for name in builders:

@@ -207,6 +207,18 @@ def test_no_construction_has_fewer_layers_than_the_bound(seed):
     assert str(built.lower_bound.layers) in repr(built)
 
 
+@pytest.mark.parametrize(
+    ("name", "dim", "eps"), [("gaussian", 1, 0.06), ("gaussian", 3, 0.06), ("affine_bump", 1, 0.1), ("ridge", 2, 0.06)]
+)
+def test_some_constructions_reach_the_bound(name, dim, eps):
+    """Proved from both sides: no network has fewer layers, and this one has no more."""
+    f = targets.get(name, dim=dim)
+    domain = f.domain if f.affine is None else None
+    built = constructions.build(f, eps, builder="constant_width", cover="nested", domain=domain, samples=2000)
+    assert built.report.upper <= eps
+    assert built.lower_bound.layers == built.hidden_layers
+
+
 def test_a_bound_that_fails_takes_no_construction_with_it():
     def fragile(x):
         if len(x) > 10_000:
