@@ -196,11 +196,15 @@ def _build(args: argparse.Namespace) -> int:
         _paint.paint_target(args, files, target, domain, _show_progress(args), _draw)
         return 0
     given = _given(args, "builder", "cover", "values", "layers", "activation", "max_layers", "samples")
-    if args.builder != constructions.radial_basis.NAME:
-        if args.eps is None or "layers" in given or "activation" in given:
-            action = "Pass --eps, and --layers or --activation only with --builder radial_basis."
-            raise ValueError(_checks.message("radial build", "no --eps, or an option of radial_basis", "--eps", action))
+    if args.builder == constructions.radial_basis.NAME:
+        strange = [f"--{name}" for name in ("cover", "values") if name in given]
+    else:
+        strange = [f"--{name}" for name in ("layers", "activation") if name in given]
+        strange += ["no --eps"] if args.eps is None else []
         given |= {"progress": _show_progress(args), "prove": not args.no_proof}
+    if strange:
+        required = "--eps; --cover and --values for builders from cells, --layers and --activation for radial_basis"
+        raise ValueError(_checks.message("radial build", " and ".join(strange), required, "Change the options."))
     try:
         built = constructions.build(
             target, args.eps, domain=domain, dtype=getattr(torch, args.dtype), seed=args.seed, **given
