@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from approx import _checks
 from approx.affine import AffineMap
@@ -46,6 +46,12 @@ class Painting:
     rms, largest : (N + 1,) root mean square and maximum of |F - f| at the nodes, after 0, 1, ..., N ellipsoids
     nodes : grid nodes per axis
     seconds : time for painting
+
+    >>> import constructions
+    >>> from approx import targets
+    >>> picture = constructions.paint(targets.peaks(), 5, nodes=30)
+    >>> picture.centers.shape, len(picture.rms), len(picture.cover(3))
+    ((5, 2), 6, 3)
     """
 
     target: Target

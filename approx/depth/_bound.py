@@ -43,6 +43,11 @@ class DepthBound:
         on that background may hope to come; it is no bound
     points : where the bound comes from, in words
     rests_on : what is taken for granted
+
+    >>> from approx.targets import gaussian
+    >>> bound = depth_lower_bound(gaussian(dim=1), 0.1)
+    >>> bound.layers, str(bound.domain)
+    (4, 'R^1')
     """
 
     layers: int

@@ -36,6 +36,11 @@ class Comparison:
     example : (n,) the worst such point, or None
     tolerance : what rounding of the values may account for, absolute
     collar : how far rounding may move a boundary, relative to 1 + |x|
+
+    >>> net = RadialNetwork.from_layers([(torch.ones(1, 2).double(), torch.zeros(1).double(), None)])
+    >>> found = compare(net, [[3.0], [8.0]], [[1.0, 2.0], [3.0, 4.0]])
+    >>> found.points, found.wrong, found.example
+    (2, 1, array([3., 4.]))
     """
 
     points: int
@@ -60,6 +65,10 @@ def compare(network: RadialNetwork, values: ArrayLike, points: ArrayLike) -> Com
     collar, 1e-12 (1 + |x|) (1e-4 in float32), tried in 64 directions: then a boundary passes so close that rounding
     decides the side.
     Raises TypeError or ValueError for arrays of other shapes, or points that are not finite.
+
+    >>> net = RadialNetwork.from_layers([(torch.ones(1, 2).double(), torch.zeros(1).double(), None)])
+    >>> compare(net, [[3.0], [7.0]], [[1.0, 2.0], [3.0, 4.0]]).wrong
+    0
     """
     call = "compare"
     x = _checks.finite_array(call, "points", points, (None, network.dim_in))
@@ -110,7 +119,12 @@ def _other_side(network: RadialNetwork, x: Array, value: Array, tolerance: float
 
 def probe(network: RadialNetwork, cover: Cover | None, count: int, seed: int = 0) -> Array:
     """`count` points (k, n) to compare at: of the ball that holds all cells, and, for a cover, a quarter of them
-    1e-9 outside, a quarter 1e-9 inside of a cell's boundary (1e-3 in float32, times 1 + |x|)."""
+    1e-9 outside, a quarter 1e-9 inside of a cell's boundary (1e-3 in float32, times 1 + |x|).
+
+    >>> net = RadialNetwork.from_layers([(torch.ones(1, 2).double(), torch.zeros(1).double(), None)])
+    >>> probe(net, None, 100).shape
+    (100, 2)
+    """
     reach = 3.0 if cover is None or not len(cover) else 1.1 * cover.reach
     edges = count // 4 if cover is not None and len(cover) else 0
     inside = Ball(np.zeros(network.dim_in), reach).sample(count - 2 * edges, seed)

@@ -57,6 +57,14 @@ def read(path: str | os.PathLike[str]) -> Callable[[Any], NDArray]:
 
     A .py file is run as a program: read only what you trust. Raises FileNotFoundError, ValueError for another ending,
     and ImportError when onnxruntime is missing.
+
+    >>> import tempfile
+    >>> import torch
+    >>> net = RadialNetwork.from_layers([(torch.ones(1, 2).double(), torch.zeros(1).double(), None)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(Path(folder) / "sum.npz", net)
+    ...     read(Path(folder) / "sum.npz")(np.array([[3.0, 4.0]]))
+    array([[7.]])
     """
     file = Path(path)
     kind = _format("read", file)

@@ -26,6 +26,12 @@ def painting_curve(painting: Any, ax: Axes | None = None) -> Axes:
     ax : where to draw; a new pyplot figure if None
 
     Returns the Axes. Raises TypeError for anything else.
+
+    >>> import constructions
+    >>> from approx.targets import peaks
+    >>> from matplotlib.figure import Figure
+    >>> painting_curve(constructions.paint(peaks(), 5, nodes=30), Figure().subplots()).get_xlabel()
+    'ellipsoids = hidden layers'
     """
     call = "painting_curve"
     _require(call, painting)

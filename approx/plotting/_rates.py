@@ -132,6 +132,12 @@ def rates_picture(table: RateTable, fig: FigureBase | None = None) -> FigureBase
     table : from `sweep`; fig : where to draw, a new pyplot figure if None
 
     Returns the figure. Raises what they raise.
+
+    >>> from matplotlib.figure import Figure
+    >>> from approx.rates import RateRow
+    >>> row = RateRow(target="f", dim_in=2, builder="b", cover="c", eps=0.1, hidden_layers=9)
+    >>> len(rates_picture(RateTable((row,)), Figure()).axes)
+    1
     """
     measured = any(row.parameters and row.lower for row in _checked("rates_picture", table).rows)
     fig = make_figure("rates_picture", fig, (12.8 if measured else 6.4, 4.8))

@@ -34,6 +34,13 @@ class Method:
         functools.partial of constructions.build; it must be picklable for a process pool
     theory : n -> the least and largest order that the theory expects, or None
     settings : whatever else the result depends on, for the cache
+
+    >>> from functools import partial
+    >>> import constructions
+    >>> from approx.targets import gaussian
+    >>> nested = Method(None, "nested", partial(constructions.build, cover="nested", samples=1000), lambda n: (1, 1))
+    >>> [row.hidden_layers for row in sweep(gaussian(dim=2), [0.4, 0.1], [nested]).rows]
+    [1, 5]
     """
 
     builder: str | None

@@ -34,6 +34,10 @@ class RateRow:
     seconds : wall time of building, measuring and proving
     baseline : whether this is a competitor rather than a construction
     note : why a build was refused; seeds and spread of a baseline
+
+    >>> row = RateRow(target="f", dim_in=2, builder="narrow", cover="uniform", eps=0.1, hidden_layers=9)
+    >>> row.claim, row.hidden_layers
+    ('refused', 9)
     """
 
     target: str
@@ -75,6 +79,12 @@ class RateSeries:
     order, spread : slope of the least-squares line through log layers over log 1/eps, and its standard error; nan for
         fewer than 2, and for the spread fewer than 3 rows
     theory : the least and the largest order that the theory expects; None if it says nothing
+
+    >>> rows = [RateRow(target="f", dim_in=2, builder="b", cover="c", eps=eps, hidden_layers=int(1 / eps**2 + 0.5))
+    ...         for eps in (0.4, 0.2, 0.1)]
+    >>> series = RateTable(tuple(rows)).series()[0]
+    >>> series.layers, round(series.order)
+    (array([  6.,  25., 100.]), 2)
     """
 
     target: str

@@ -111,7 +111,17 @@ def page(
 
 
 def write_page(path: str | os.PathLike[str], network: RadialNetwork, target: Target, **options: Any) -> None:
-    """Write `page(network, target, ...)` to a file, which appears once it is complete."""
+    """Write `page(network, target, ...)` to a file, which appears once it is complete.
+
+    >>> import tempfile
+    >>> import constructions
+    >>> from approx.targets import gaussian
+    >>> built = constructions.build(gaussian(dim=1), 0.2, verify=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_page(f"{folder}/gaussian.html", built.network, built.target)
+    ...     os.listdir(folder)
+    ['gaussian.html']
+    """
     text = page(network, target, **options)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

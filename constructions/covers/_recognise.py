@@ -20,7 +20,17 @@ _DIGITS = 9  # that a guess is rounded to
 
 
 class NotNested(ValueError):
-    """The level sets of a target are not known to be ellipsoids or planes."""
+    """The level sets of a target are not known to be ellipsoids or planes.
+
+    >>> from approx import targets
+    >>> from constructions import covers
+    >>> f = targets.franke()
+    >>> try:
+    ...     covers.make("nested", f, 0.1, f.domain, everywhere=False, affine=targets.gaussian(dim=2).affine)
+    ... except covers.NotNested:
+    ...     print("take another strategy")
+    take another strategy
+    """
 
 
 def levels_of(target: Target, region: Box | Ball) -> Levels:

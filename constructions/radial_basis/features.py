@@ -42,6 +42,12 @@ class Layers:
     images : (N, n) c_i, the centres as the layers before have moved them
     slopes : (N,) K_i
     renormal : s, lambda(H) or 1
+
+    >>> import constructions
+    >>> from approx import targets
+    >>> built = constructions.build(targets.gaussian(dim=1), builder="radial_basis", layers=10, samples=1000)
+    >>> built.fit.layers.images.shape, built.fit.layers.slopes.shape
+    ((10, 1), (10,))
     """
 
     kernel: Kernel
@@ -74,7 +80,15 @@ def _step(kernel: Kernel, renormal: float, center: Array, slope: float, x: Array
 
 
 def sweep(layers: Layers, points: Array) -> tuple[Array, Array]:
-    """points (k, n) -> psi (k, N) and the points as all layers have moved them (k, n), in one pass."""
+    """points (k, n) -> psi (k, N) and the points as all layers have moved them (k, n), in one pass.
+
+    >>> import constructions
+    >>> from approx import targets
+    >>> built = constructions.build(targets.gaussian(dim=1), builder="radial_basis", layers=10, samples=1000)
+    >>> psi, moved = sweep(built.fit.layers, np.zeros((3, 1)))
+    >>> psi.shape, moved.shape
+    ((3, 10), (3, 1))
+    """
     features = np.empty((len(points), len(layers)))
     moved = np.array(points, dtype=np.float64)
     ratios = np.empty((len(layers), min(_ROWS, len(points))))
@@ -94,7 +108,16 @@ def sweep(layers: Layers, points: Array) -> tuple[Array, Array]:
 
 
 def assemble(layers: Layers, weights: Array, matrix: Array, offset: Array, dtype: torch.dtype) -> RadialNetwork:
-    """The dense network with hidden width n + m + 1: weights a (N, m), output A (m, n) and b (m,)."""
+    """The dense network with hidden width n + m + 1: weights a (N, m), output A (m, n) and b (m,).
+
+    >>> import constructions
+    >>> from approx import targets
+    >>> fit = constructions.build(targets.gaussian(dim=1), builder="radial_basis", layers=10, samples=1000).fit
+    >>> net = assemble(fit.layers, fit.weights, fit.matrix, fit.offset, torch.float64)
+    >>> psi, moved = sweep(fit.layers, np.zeros((1, 1)))
+    >>> bool(abs(net.evaluate([[0.0]]) - psi @ fit.weights - moved @ fit.matrix.T - fit.offset).max() < 1e-12)
+    True
+    """
     count, n = layers.images.shape
     m = len(offset)
     width = n + m + 1

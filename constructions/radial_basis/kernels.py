@@ -44,6 +44,10 @@ class Kernel:
     defect : (k,) radii -> delta(r)
     order : the local order p at the level
     name : of the limit kernel, with its formula
+
+    >>> made = kernel("shifted_relu", 1000.0)
+    >>> round(made.level), round(made.gain), round(made.order)
+    (1000, 1000, 1)
     """
 
     activation: RadialActivation

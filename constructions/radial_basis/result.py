@@ -26,6 +26,12 @@ class SampleReport:
     smoothing : the regularisation, as the size of errors in the features that it stands for
     cross_validated : root mean square at samples left out, over all folds, for that smoothing
     rms, largest : of |F(x_k) - y_k| over all samples, by the network itself
+
+    >>> from constructions import radial_basis
+    >>> x = np.linspace(-3, 3, 50)[:, None]
+    >>> report = radial_basis.from_samples(x, np.exp(-x * x), layers=12).samples
+    >>> report.count, bool(report.largest < 1e-3)
+    (50, True)
     """
 
     count: int
@@ -46,6 +52,12 @@ class RadialBasis:
     report : the measured error of the network; None if not measured
     seconds : time for building, measuring excluded
     samples : how it fits the samples it was made from; None if it was made from a target
+
+    >>> import constructions
+    >>> from approx import targets
+    >>> built = constructions.build(targets.gaussian(dim=1), builder="radial_basis", layers=10, samples=1000)
+    >>> built.network.hidden_layers, bool(built.report.lower < 0.01)
+    (10, True)
     """
 
     network: RadialNetwork
