@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from approx import _checks
 from approx.activations import RadialActivation
 
 __all__ = ["Block", "Dense", "Growing", "Stack"]
+
+KEPT_NUMBERS = 1 << 22  # of states; layers keep a few times as many for their gradients
 
 
 class Block(nn.Module):
@@ -73,7 +77,37 @@ class Block(nn.Module):
 
     def step(self, x: Tensor, layer: int) -> Tensor:
         """x (k, in) -> (k, out): one layer with its activation."""
-        raise NotImplementedError
+        weight, bias = (self.weight, self.bias) if self.weight.ndim == 2 else (self.weight[layer], self.bias[layer])
+        return self._layer(x, weight, bias)
+
+    def run(self, x: Tensor, layers: int) -> Tensor:
+        """x (k, in) -> (k, out): the first `layers` layers.
+
+        Where gradients are wanted and the numbers to keep for them are many, only some states are kept, and the layers
+        between two of them are evaluated again on the way back: about 2 sqrt(N) states for N layers instead of N.
+        """
+        if not layers or self.weight.ndim == 2:
+            return self.step(x, 0) if layers else x
+        weight, bias = self.weight[:layers], self.bias[:layers]
+        numbers = x.shape[0] * sum(self.widths_after(x.shape[1])[:layers])
+        tracked = any(tensor.requires_grad for tensor in (x, *self.parameters()))
+        if not (torch.is_grad_enabled() and tracked and numbers > KEPT_NUMBERS):
+            return self._layers(x, weight, bias)
+        size = math.isqrt(layers - 1) + 1
+        for start in range(0, layers, size):
+            part = slice(start, start + size)
+            arguments = (self._layers, x, weight[part], bias[part])
+            x = checkpoint(*arguments, use_reentrant=False, preserve_rng_state=False)
+        return x
+
+    def _layers(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        # Indexing one layer at a time would fill a gradient as large as all weights for each of them.
+        for one, other in zip(weight.unbind(0), bias.unbind(0), strict=True):
+            x = self._layer(x, one, other)
+        return x
+
+    def _layer(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self._activate(torch.addmm(bias, x, weight.T))
 
     def _activate(self, x: Tensor) -> Tensor:
         return x if self.activation is None else self.activation(x)
@@ -97,9 +131,6 @@ class Dense(Block):
     def matrix(self, layer: int, width: int) -> tuple[Tensor, Tensor]:
         return self.weight, self.bias
 
-    def step(self, x: Tensor, layer: int) -> Tensor:
-        return self._activate(torch.addmm(self.bias, x, self.weight.T))
-
 
 class Stack(Block):
     """N layers of constant width d. weight (N, d, d), bias (N, d).
@@ -119,9 +150,6 @@ class Stack(Block):
 
     def matrix(self, layer: int, width: int) -> tuple[Tensor, Tensor]:
         return self.weight[layer], self.bias[layer]
-
-    def step(self, x: Tensor, layer: int) -> Tensor:
-        return self._activate(torch.addmm(self.bias[layer], x, self.weight[layer].T))
 
 
 class Growing(Block):
@@ -151,9 +179,9 @@ class Growing(Block):
         weight = torch.block_diag(self.weight[layer], torch.eye(carried, dtype=self.weight.dtype).to(self.weight))
         return weight, torch.cat([self.bias[layer], self.bias.new_zeros(carried)])
 
-    def step(self, x: Tensor, layer: int) -> Tensor:
-        head = self.weight.shape[2]
-        moved = torch.addmm(self.bias[layer], x[:, :head], self.weight[layer].T)
+    def _layer(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        head = weight.shape[1]
+        moved = torch.addmm(bias, x[:, :head], weight.T)
         return self._activate(torch.cat([moved, x[:, head:]], dim=1))
 
 

@@ -256,8 +256,7 @@ class RadialNetwork(nn.Module):
             result = torch.from_numpy(self._run_compiled(result.detach().numpy(), layers))
         else:
             for block in self.blocks:
-                for layer in range(min(layers, block.layers)):
-                    result = block.step(result, layer)
+                result = block.run(result, min(layers, block.layers))
                 layers -= min(layers, block.layers)
         return result.reshape(*x.shape[:-1], result.shape[-1])
 
