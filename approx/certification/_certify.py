@@ -33,6 +33,7 @@ _GROWTH = 1.25
 _STEPS = 60
 _FARTHEST, _NEAREST = 1e150, 1e-150  # |x| whose squares are numbers
 _SAMPLES = 1024
+_LEVELLED = 3  # from this dimension on a search by levels is tried first
 _WITNESSED = 4  # from this dimension on a witness is tried first, and above it branch and bound only
 _STILL, _MANY = 6, 20_000  # up to this dimension and for so many cells
 _CROWDED = 100_000  # cells, from which on a witness is tried first in three dimensions too
@@ -113,10 +114,11 @@ def certify(
     executor : concurrent.futures.Executor that shares the search
 
     Step-ReLU networks: the pieces are recovered from the stored weights; a point nearer to a boundary than rounding
-    can tell counts for both sides. From four dimensions on, and for more than 100,000 cells in three, a witness (see
-    `witness`) comes first; branch and bound, the only method otherwise, follows where that does not suffice and there
-    are few cells. On R^n the stored affine map must have exactly the slope of the target's, and |f - L| is bounded on
-    the unbounded slabs outside the cells, by interval arithmetic or by the target's tail.
+    can tell counts for both sides. From three dimensions on, nested cells of a function of one quantity are searched
+    by that quantity alone (see `_levels`). From four dimensions on, and for more than 100,000 cells in three, a
+    witness (see `witness`) comes first; branch and bound, the only method otherwise, follows where that does not
+    suffice and there are few cells. On R^n the stored affine map must have exactly the slope of the target's, and
+    |f - L| is bounded on the unbounded slabs outside the cells, by interval arithmetic or by the target's tail.
 
     Networks with other radial activations, mixed ones too: Taylor forms bound F - f on boxes of a compact domain. An
     activation that is not registered needs `interval_h`, its profile h written with numpy.
@@ -162,8 +164,9 @@ def certify(
     with np.errstate(all="ignore"):  # what overflows is refused below, or has infinite bounds
         plan = _plan(network, target, domain, enclosure, eps)
     bracket = seen = None
-    if plan.wants_witness:
-        seen = witnessed(plan.pieces, target, enclosure, domain, plan.core, eps, max_seconds)
+    if plan.pieces is not None and plan.core.dim >= _LEVELLED:
+        options = {"tol": tol, "levels_only": not plan.wants_witness}
+        seen = witnessed(plan.pieces, target, enclosure, domain, plan.core, eps, max_seconds, **options)
     if seen is None or (plan.is_small and not _suffices(seen, eps, tol)):
         bracket = _search(plan, eps, tol, {"max_seconds": max_seconds, "executor": executor, "progress": progress})
     return _report(network, target, domain, enclosure, plan, bracket, seen, eps, time.perf_counter() - started)
@@ -320,6 +323,7 @@ def _confront(
     with np.errstate(all="ignore"):
         least = np.linalg.norm(np.maximum(np.maximum(low - values, values - high), 0.0), axis=1) * (1 - _NOISE)
         most = np.linalg.norm(np.maximum(high - values, values - low), axis=1) * (1 + _NOISE) + _NOISE * lower
+        most += _NEAREST  # squares of less than that are no numbers
     wrong = ~(least <= upper) & np.isfinite(upper)  # a value that is NaN is wrong too
     wrong[0] |= most[0] < lower
     if wrong.any():

@@ -74,9 +74,14 @@ class Enclosure:
         return enclosure_of, (self.target,)
 
     @property
+    def followed(self) -> bool:
+        """Whether fn itself runs on operands, so that nothing else needs to be known."""
+        return self.basis == _NATURAL
+
+    @property
     def everywhere(self) -> bool:
         """Whether the bounds hold beyond the target's domain: claims do so for targets with an affine part only."""
-        return self.basis == _NATURAL or self.target.affine is not None
+        return self.followed or self.target.affine is not None
 
     def range(self, lower: ArrayLike, upper: ArrayLike) -> tuple[Array, Array]:
         """Boxes lower, upper (k, n), sides may be infinite or points -> low, high (k, m), low <= f <= high on the box.

@@ -2,7 +2,8 @@
 
 Whatever cell captures a point x, |F(x) - f(x)| is at most the bound of |y_i - f| on all of that cell. If none does,
 F(x) = L(x). So the bound of all cells, and the bound of |f - L| on a set that holds every point that no cell is sure to
-capture, are all that is needed. The witnesses for such a set are one cell that holds it, a tree of boxes, each inside
+capture, are all that is needed. Where everything depends on one quantity only, `_levels` needs no such set; its bound
+comes first. Otherwise the witnesses for such a set are one cell that holds it, a tree of boxes, each inside
 one cell or not (`_cubes`), and a lattice whose points are the centres of equal balls (`_lattices`). They are found from
 the cells alone and checked in time proportional to their size; a bad guess only makes the bound larger.
 """
@@ -20,6 +21,7 @@ from approx.certification._blocks import Block
 from approx.certification._boxes import Problem
 from approx.certification._cubes import check_tree, find_tree
 from approx.certification._lattices import check_lattice, find_lattice
+from approx.certification._levels import by_levels
 from approx.certification._question import Question
 from approx.certification.enclosures import Enclosure
 from approx.certification.pieces import Pieces
@@ -62,11 +64,16 @@ def witnessed(
     core: Box | Ball,
     eps: float | None,
     max_seconds: float,
-) -> Witnessed:
+    *,
+    tol: float | None = None,
+    levels_only: bool = False,
+) -> Witnessed | None:
     """Bounds of sup |F - f| over the domain, except for what |f - L| is outside the core, where no cell holds x.
 
     found : the pieces of F; core : the domain, or for R^n a part of it
     eps : what one would like to prove; the search for a witness ends there, or where the cells end it
+    tol : how near the bounds should come, for levels
+    levels_only : None unless everything depends on one quantity
     Raises what the enclosure raises.
     """
     started = time.time()
@@ -77,6 +84,13 @@ def witnessed(
     compact = domain if isinstance(domain, Box | Ball) else None
     cells, values, error = found.cells(radius), found.values[found.nonempty], found.value_error(radius)
     question = Question(cells, values, found.affine, error, enclosure, (core,), compact)
+    levelled = by_levels(question, eps, tol, max_seconds / 2)
+    if levelled is not None:
+        lower, argmax, points = _look(question, np.zeros(len(cells)), levelled.points)
+        upper, kind = max(levelled.upper, lower), f"{levelled.intervals:,} intervals of one quantity"
+        return Witnessed(lower, upper, argmax, kind, points, (), time.time() - started)
+    if levels_only:
+        return None
     bounds = question.on_cells()
     if eps is not None and bounds.max(initial=0.0) > eps:
         bounds = question.sharpened(bounds, eps, started + max_seconds / 2)
@@ -152,13 +166,14 @@ def _one_holds(question: Question) -> bool:
     return False
 
 
-def _look(question: Question, bounds: Array) -> tuple[float, Array | None, int]:
-    """A lower bound, where it was met, and from how many points of the domain: of the core, and the middles and
-    far points of the worst cells."""
+def _look(question: Question, bounds: Array, more: Array | None = None) -> tuple[float, Array | None, int]:
+    """A lower bound, where it was met, and from how many points of the domain: of the core, the middles and far points
+    of the worst cells, and some more."""
     cells = question.cells
     count, n = len(cells), cells.dim_in
     budget = int(min(_POINTS, max(32, _LOOKED / max(1, count * n))))
     points = [part.sample(budget // 4 // len(question.core)) for part in question.core]
+    points += [] if more is None else [more]
     if cells.matrices is None and count:
         worst = np.argsort(-bounds, kind="stable")[: budget // 4]
         centers, steps = cells.offsets[worst], cells.radii[worst, None] * (1 - 1e-9) - 2 * cells.collars[worst, None]

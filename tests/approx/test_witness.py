@@ -336,10 +336,10 @@ def test_mutants(name, monkeypatch):
     ("n", "eps", "cover", "witness"),
     [
         (4, 0.4, "adaptive", "tree"),
-        (5, 0.4, "auto", "lattice"),
+        (5, 0.4, "apart", "lattice"),
         (6, 0.45, "adaptive", "tree"),
-        (8, 0.45, "auto", "lattice"),
-        (10, 0.47, "auto", "one cell"),
+        (8, 0.45, "apart", "lattice"),
+        (10, 0.47, "auto", "one quantity"),
     ],
 )
 def test_gaussians_are_proved_everywhere(n, eps, cover, witness):
