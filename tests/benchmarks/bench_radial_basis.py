@@ -202,9 +202,9 @@ def relu_mlp(n, m, width, hidden, seed=0):
     return torch.nn.Sequential(*parts[:-1]).double()
 
 
-def trained(epochs=1500):
+def trained(epochs=500):
     print(f"beside training: Adam, {epochs} full-batch epochs of 2,000 points, lr 3e-3 with cosine decay, one seed")
-    for target, count in ((targets.gaussian(dim=1), 20), (targets.franke(), 60)):
+    for target, count in ((targets.gaussian(dim=1), 20), (targets.franke(), 40)):
         n, m = target.dim_in, target.dim_out
         built = radial_basis.build(target, layers=count, verify=False)
         x, points = target.domain.sample(2000), unseen(target.domain, 20_000)
