@@ -1,6 +1,6 @@
 """Builders: from a target and a tolerance to a radial network, by the proofs' own strategies.
 
-    covers           which cells to paint: uniform lattice, adaptive boxes, greedy ellipsoids
+    covers           which cells to paint: uniform lattice, adaptive boxes, level sets, greedy ellipsoids
     widening         Theorem 3: widths n + 1, ..., n + N, on R^n
     constant_width   Theorem 5: width n + m + 1, on R^n
     narrow           width max(n, m) + 1, compact domains

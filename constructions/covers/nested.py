@@ -58,8 +58,9 @@ def nested(
     On a compact domain where `everywhere` is allowed, the affine map is chosen here: a constant that takes the
     outermost shell, or a + b w.x such that the fewest strips are left. Where g is monotone, N is the lower bound
     min over affine L that depend on t only of the number of intervals of length 2 eps that hold f({|f - L| > eps}).
-    For exp(-|x|^2) on R^n this is ceil((1 - 2 eps) / (2 eps)). For others, cos(3|x|) for instance, every wave has its
-    own shells, and the lower bound is not met.
+    For others, cos(3|x|) for instance, every wave has its own shells, and the lower bound is not met. On R^n the affine
+    map is the target's own: exp(-|x|^2) takes ceil((1 - eps) / (2 eps)) cells, which for some eps is one more than the
+    lower bound ceil((1 - 2 eps) / (2 eps)), that of the constant eps outside the cells.
 
     values : "chebyshev" only: the centre of a nested ball has another value than the shell that it paints
     everywhere, overlap, max_cells : as for `uniform`

@@ -14,7 +14,7 @@ QUICK = {"samples": 4000}
 
 
 def depth_bound(eps):
-    """What exp(-|x|^2) on R^n needs, with L = 0: its values above eps, in pieces of length 2 eps."""
+    """What exp(-|x|^2) on R^n needs: its values above 2 eps, which no constant serves besides 0, in pieces of 2 eps."""
     return math.ceil((1 - 2 * eps) / (2 * eps))
 
 
