@@ -14,6 +14,12 @@ SPEC is box:LO,HI (the same in every coordinate), box:LO,HI;LO,HI;... , ball:RAD
 (all of R^n, for targets that approach an affine map at infinity)."""
 
 MAIN = """\
+A radial network alternates affine maps with activations that rescale a vector by a function of its length. `build`
+takes a function and a tolerance eps, covers the domain with cells on which the function changes little, and writes one
+layer that captures each cell: no training. `evaluate` looks for the largest error and finds a lower bound of it;
+`certify` proves an upper bound from the weights alone. `render` shows the network at work, `export` takes it elsewhere.
+Start with the first three examples, in this order; `radial COMMAND --help` explains each command with more.
+
 examples:
   radial gallery
   radial build gaussian --eps 0.1
@@ -35,6 +41,7 @@ The spread of the values is taken on the domain: the diagonal of their bounding 
 examples:
   radial gallery
   radial gallery --json
+  radial gallery --plot sheet.png
 """
 BUILD = f"""\
 {_TARGET}

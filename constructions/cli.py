@@ -78,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="print one JSON value on stdout")
         return sub
 
-    command("gallery", _gallery, "List the ready-made targets.", _help.GALLERY)
+    gallery = command("gallery", _gallery, "List the ready-made targets.", _help.GALLERY)
+    gallery.add_argument("--plot", metavar="FILE", help=f"draw them all on one sheet ({', '.join(PLOT_FORMATS)})")
 
     build = command("build", _build, "Build a network for a target and measure its error.", _help.BUILD)
     build.add_argument("target", metavar="TARGET")
@@ -148,6 +149,9 @@ def _parser() -> argparse.ArgumentParser:
 def _gallery(args: argparse.Namespace) -> int:
     from approx.targets import GALLERY
 
+    files = _outputs(args, inputs=[])
+    if "plot" in files:
+        _draw(files["plot"], picture="gallery_sheet")
     entries = []
     for name, factory in GALLERY.items():
         target = factory()
@@ -394,8 +398,8 @@ def _outputs(args: argparse.Namespace, inputs: Iterable[str]) -> dict[str, Any]:
     return files
 
 
-def _draw(file: Any, subject: Any, *args: Any, picture: str = "overview", **options: Any) -> None:
-    """Save approx.plotting.<picture>(subject, ...) as `file`, without a display."""
+def _draw(file: Any, *subject: Any, picture: str = "overview", **options: Any) -> None:
+    """Save approx.plotting.<picture>(*subject, ...) as `file`, without a display."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -403,7 +407,7 @@ def _draw(file: Any, subject: Any, *args: Any, picture: str = "overview", **opti
 
     from approx import plotting, storage
 
-    figure = getattr(plotting, picture)(subject, *args, **options)
+    figure = getattr(plotting, picture)(*subject, **options)
     try:
         with storage.replacing(file) as temporary:
             figure.savefig(temporary, format=file.suffix.lower().removeprefix("."), dpi=150)

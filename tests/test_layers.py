@@ -145,6 +145,13 @@ def test_no_cycles_between_modules():
     assert done == set(graph)
 
 
+def test_the_diagram_names_every_module():
+    text = ast.get_docstring(ast.parse((ROOT / "approx" / "__init__.py").read_text(encoding="utf-8")))
+    drawn = set(text.replace("(", " ").replace(")", " ").replace(",", " ").replace(":", " ").split())
+    units = {unit_of(name_of(path))[1] for path in modules("approx")} - {"__init__"}
+    assert {unit for unit in units if not unit.startswith("_")} <= drawn
+
+
 def test_matplotlib_is_imported_by_plotting_alone():
     where = set()
     for package in LEVELS:

@@ -10,6 +10,7 @@ from approx.plotting._certificates import bound_map, bracket_plot, worst_cell_pl
 from approx.plotting._compression import compression_picture
 from approx.plotting._convergence import convergence_plot, experiments_picture
 from approx.plotting._functions import error_map, function_plot
+from approx.plotting._gallery import gallery_sheet
 from approx.plotting._interactive import explore
 from approx.plotting._networks import network_picture, profile_plot
 from approx.plotting._overview import overview
@@ -27,6 +28,7 @@ __all__ = [
     "experiments_picture",
     "explore",
     "function_plot",
+    "gallery_sheet",
     "growth_animation",
     "network_picture",
     "overview",

@@ -71,3 +71,17 @@ def test_refusals(arguments, said, file, tmp_path, capsys, monkeypatch):
     assert said in captured.err
     assert captured.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_gallery_on_one_sheet(tmp_path, capsys):
+    from PIL import Image
+
+    from approx.targets import GALLERY
+
+    assert main(["gallery", "--json", "--plot", str(tmp_path / "sheet.png")]) == 0
+    assert [entry["name"] for entry in json.loads(capsys.readouterr().out)] == list(GALLERY)
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert picture.width > 2000
+        assert len(set(picture.convert("RGB").resize((64, 40)).tobytes())) > 100
+    assert main(["gallery", "--plot", str(tmp_path / "sheet.doc")]) == 2
+    assert "required a file name that ends in" in capsys.readouterr().err
