@@ -5,24 +5,22 @@
 accuracy : real dense float64 networks at 100,000 points that were not fitted, against the figure to reach
 space    : the same on all of R^n, out to |x| = 1e6, and the bound beyond
 rates    : error against layers, beside the best of RBFInterpolator over kernels and shapes at as many centres
-trained  : beside a radial network and a ReLU MLP of about the same parameter count, trained for a fixed budget
+trained  : beside a radial network and a ReLU MLP trained for a fixed budget, a grid and an RBF interpolator, all with
+           as many parameters
 terrain  : sup and root mean square at grid points held out, beside RBFInterpolator with as many centres
 speed    : processor seconds of building against layers
 """
 
 import argparse
-import itertools
 import sys
 import time
 
 import numpy as np
-import torch
 from scipy.interpolate import RBFInterpolator
 
-import approx
 from approx import targets
 from approx.domains import Box, WholeSpace
-from approx.networks import Dense, RadialNetwork
+from approx.rates import BASELINES, Budget, baseline
 from constructions import radial_basis
 from constructions.radial_basis.centers import spread
 
@@ -169,67 +167,21 @@ def draw(curves, plot):
     print(f"wrote {plot}")
 
 
-def train(network, target, x, epochs):
-    y = torch.from_numpy(target(x))
-    x = torch.from_numpy(x)
-    network.requires_grad_(True)
-    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    started = time.perf_counter()
-    for _ in range(epochs):
-        optimizer.zero_grad()
-        torch.nn.functional.mse_loss(network(x), y).backward()
-        optimizer.step()
-        schedule.step()
-    return time.perf_counter() - started
-
-
-def random_radial(widths, seed=0):
-    rng = np.random.default_rng(seed)
-    layers = []
-    for i, (a, b) in enumerate(itertools.pairwise(widths)):
-        rho = approx.activations.activation("shifted_relu", shift=0.1) if i < len(widths) - 2 else None
-        layers.append(Dense(torch.tensor(rng.normal(size=(b, a)) / a**0.5), torch.tensor(rng.normal(size=b)), rho))
-    return RadialNetwork(layers)
-
-
-def relu_mlp(n, m, width, hidden, seed=0):
-    torch.manual_seed(seed)
-    sizes = [n, *[width] * hidden, m]
-    parts = []
-    for a, b in itertools.pairwise(sizes):
-        parts += [torch.nn.Linear(a, b), torch.nn.ReLU()]
-    return torch.nn.Sequential(*parts[:-1]).double()
-
-
-def trained(epochs=500):
-    print(f"beside training: Adam, {epochs} full-batch epochs of 2,000 points, lr 3e-3 with cosine decay, one seed")
-    for target, count in ((targets.gaussian(dim=1), 20), (targets.franke(), 40)):
-        n, m = target.dim_in, target.dim_out
+def trained():
+    budget = Budget(steps=1000, samples=20_000)
+    print(f"beside training with as many parameters: {budget}")
+    for target, count in ((targets.gaussian(dim=1), 20), (targets.franke(), 60)):
         built = radial_basis.build(target, layers=count, verify=False)
-        x, points = target.domain.sample(2000), unseen(target.domain, 20_000)
-        same = random_radial((n, *[n + m + 1] * count, m))
-        wide = 2
-        while sum(p.numel() for p in relu_mlp(n, m, wide + 1, 3).parameters()) <= built.parameters:
-            wide += 1
-        shallow = random_radial((n, wide, wide, wide, m))
-        mlp = relu_mlp(n, m, wide, 3)
-        deep = relu_mlp(n, m, n + m + 1, count)
-        ours = largest(built.network, target, points)
-        print(f"  {target.name} n = {n}: built, {built.parameters} parameters, {built.seconds:.1f} s: {ours:.2e}")
-        values = target(points)
-        for label, net in (
-            ("trained radial, same widths", same),
-            ("trained ReLU MLP, same widths", deep),
-            (f"trained radial, 3 hidden layers of {wide}", shallow),
-            (f"trained ReLU MLP, 3 hidden layers of {wide}", mlp),
-        ):
-            seconds = train(net, target, x, epochs)
-            with torch.no_grad():
-                error = float(np.abs(net(torch.from_numpy(points)).numpy() - values).max())
-            size = sum(p.numel() for p in net.parameters())
+        ours = largest(built.network, target, unseen(target.domain, 20_000))
+        print(
+            f"  {target.name} n = {target.dim_in}: built, {built.parameters} parameters, {built.seconds:.1f} s: {ours:.2e}"
+        )
+        for kind in BASELINES:
+            row = baseline(kind, target, built.parameters, 1.0, budget)
             print(
-                f"    {label:<44} {size:5d} parameters, {seconds:6.1f} s: {error:.2e}, {error / ours:.3g} x", flush=True
+                f"    {kind:<15} {row.parameters:5d} parameters, {row.seconds:6.1f} s: {row.lower:.2e}, "
+                f"{row.lower / ours:.3g} x  {row.note}",
+                flush=True,
             )
 
 
