@@ -173,9 +173,8 @@ def trained():
     for target, count in ((targets.gaussian(dim=1), 20), (targets.franke(), 60)):
         built = radial_basis.build(target, layers=count, verify=False)
         ours = largest(built.network, target, unseen(target.domain, 20_000))
-        print(
-            f"  {target.name} n = {target.dim_in}: built, {built.parameters} parameters, {built.seconds:.1f} s: {ours:.2e}"
-        )
+        size = f"{built.parameters} parameters, {built.seconds:.1f} s"
+        print(f"  {target.name} n = {target.dim_in}: built, {size}: {ours:.2e}")
         for kind in BASELINES:
             row = baseline(kind, target, built.parameters, 1.0, budget)
             print(
