@@ -272,7 +272,7 @@ def test_medians_over_seeds():
         (lambda: sweep(GAUSSIAN, 0.1, [constructions.build]), TypeError, "at least one Method"),
         (lambda: sweep(GAUSSIAN, 0.1, uniform(), baselines=["mlp"]), ValueError, "one of RBF, grid"),
         (lambda: sweep(GAUSSIAN, 0.1, uniform(), executor=2), TypeError, "concurrent.futures.Executor"),
-        (lambda: rates.methods(["spiral"]), ValueError, "one of adaptive, auto"),
+        (lambda: rates.methods(["spiral"]), ValueError, "one of adaptive"),
         (lambda: rates.methods(builders=["spiral"]), ValueError, "one of constant_width"),
         (lambda: baseline("grid", GAUSSIAN, 0, 0.1), ValueError, "1 <= parameters"),
         (lambda: Budget(steps=0), ValueError, "1 <= steps"),
