@@ -90,8 +90,10 @@ def _subject(args: argparse.Namespace, find: Callable[..., tuple[Any, Any]], pro
     args.target = args.subject
     target, domain = find(args, None)
     given = {} if args.builder is None else {"builder": args.builder}
+    if args.builder != constructions.radial_basis.NAME:
+        given["progress"] = progress
     eps = _tolerance(target) if args.eps is None else args.eps
-    built = constructions.build(target, eps, domain=domain, prove=False, progress=progress, **given)
+    built = constructions.build(target, eps, domain=domain, prove=False, **given)
     cover = getattr(built, "cover", None)
     return _Subject(built.network, cover, target, eps, getattr(built, "theorem", ""), domain)
 

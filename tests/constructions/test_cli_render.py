@@ -40,6 +40,16 @@ def test_a_page_of_a_target(tmp_path, capsys):
     assert '"kind": "growing"' in out.read_text()
 
 
+def test_a_network_without_cells(tmp_path, capsys):
+    out = tmp_path / "page.html"
+    arguments = ["--dim", "1", "--builder", "radial_basis", "--eps", "0.01", "--quiet"]
+    assert main(["render", "gaussian", *arguments, "--out", str(out)]) == 0
+    assert '"paints": false' in out.read_text()
+    assert main(["render", "gaussian", *arguments, "--out", str(tmp_path / "a.gif")]) == 2
+    assert "the Cover it was built from" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
 def test_animations(file, tmp_path):
     from PIL import Image
 
