@@ -31,9 +31,9 @@ class Effort:
     """starts : seeds that are searched from; steps : of each search; urgency : how much more a sample counts, as an
     exponent, for every 2 eps by which |f - L| is larger."""
 
-    starts: int = 3
+    starts: int = 6
     steps: int = 300
-    urgency: float = 5.0
+    urgency: float = 8.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 _ROOM = 1.02  # by which the last cell exceeds a domain that it must hold
 _SHARE = 0.98  # of eps, within which f stays on a patch
 _PATCHES = 200
+_MENDED = ("eps refuted", "rounding", "converged")
 _LARGEST = 1 / 8  # radius of a patch, in diameters of the region
 _HALVINGS = 40
 _SECONDS = 60.0
@@ -46,9 +47,9 @@ def prove(problem: Problem, cells: list[Cell], area: Box | Ball, *, round_only: 
         bracket = branch_and_bound(
             uncertain, cover.values, cover.affine, oracle, area, eps=problem.eps, max_seconds=_SECONDS
         )
-        if bracket.status not in ("eps refuted", "rounding") or patches == _PATCHES:
+        if bracket.upper <= problem.eps or bracket.status not in _MENDED or patches == _PATCHES:
             break
-        # What rounding leaves open lies where boundaries meet: a patch decides it as well.
+        # Where bounds meet about eps, or rounding leaves a point open, a patch decides it as well.
         point = bracket.argmax if bracket.status == "eps refuted" else area.project(bracket.worst_box.mean(axis=0))
         cover, patches = _patched(problem, cover, oracle, point, area.diameter), patches + 1
     if len(cover) > problem.max_cells:
