@@ -62,7 +62,7 @@ def test_dense_kernel(dtype, count):
     assert (_engine.layers(x, np.asfortranarray(weight)[None], bias[None], activation) == values).all()
 
 
-@pytest.mark.parametrize("width", [1, 2, 3, 5, 7, 12, 16, 17, 22])
+@pytest.mark.parametrize("width", [1, 3, 5, 16, 17, 22])
 def test_stack_kernel(width):
     rng = np.random.default_rng(width)
     x, biases = rng.normal(size=(100, width)) * 2, rng.normal(size=(9, width)) * 0.6

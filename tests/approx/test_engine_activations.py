@@ -64,7 +64,7 @@ def test_both_engines_agree_to_rounding(kind, name, parameters, dtype):
     assert torch.equal(fast, parts[-1][0])
 
 
-@pytest.mark.parametrize("width", [1, 2, 9, 16, 17, 40])
+@pytest.mark.parametrize("width", [1, 5, 16, 40])
 @pytest.mark.parametrize("name", ["swish", "shifted_relu"])
 def test_every_width(name, width):
     rho = activation(name, **({"shift": 0.3} if name == "shifted_relu" else {}))
