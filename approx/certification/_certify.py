@@ -277,7 +277,8 @@ def _outside(found: Pieces, target: Target, enclosure: Enclosure, eps: float | N
         received = f"|f - L| without a bound up to |x| = {halves[-1]:.3g}"
         required = "a target that intervals bound at infinity, or one with tail="
         raise GlobalBoundUnavailable(_checks.message(_CALL, received, required, "Pass tail=, or a compact domain."))
-    first = int(np.argmax(np.array(bounds) <= max(enough - offset, 1.001 * least)))
+    wanted = enough - offset if eps is None else max(enough - offset, (eps - offset) / 2)
+    first = int(np.argmax(np.array(bounds) <= max(wanted, 1.001 * least)))
     half, bound = float(halves[first]), float(np.nextafter(bounds[first] + offset, np.inf))
     return _Tail(half, bound, f"{because} {half:.6g}", conditional)
 

@@ -86,39 +86,29 @@ def partition(low: Array, high: Array, eps: float, start: int, stop: int) -> NDA
     return np.stack([ends[1:], ends[:-1]], axis=1)
 
 
-def shells(low: Array, high: Array, background: Array | None, eps: float, *, free: bool) -> tuple[Painting, Array]:
-    """The fewest nested intervals (0, b_1), (0, b_2), ..., and the background that goes with them.
+def shells(low: Array, high: Array, eps: float, *, free: bool) -> tuple[Painting, Array]:
+    """The fewest nested intervals (0, b_1), (0, b_2), ..., and the constant background (m,) that goes with them.
 
     Nested intervals paint consecutive shells from 0 outward, and leave only what is beyond the largest to the
-    background. If the background is `free` (any constant), it takes the outermost shell, as large as possible; else it
-    must serve everything beyond the first partition's start. Both are best possible, see `partition`. Then eps is
-    lowered as far as that number of shells allows, which makes all errors about equal.
-
-    background : (m,) or None, where there is none
+    background. If that is `free` to be chosen, it takes the outermost shell, as large as possible; else everything is
+    painted. Both are best possible, see `partition`. Then eps is lowered as far as that number of shells allows, which
+    makes all errors about equal.
     """
 
     def ends(bound: float) -> NDArray[np.int64] | None:
-        last = len(low) - 1
-        if background is not None and not free:
-            bad = np.flatnonzero(~served_by(low, high, background, bound))
-            if len(bad) and bad[-1] == last:
-                return None
-            last = int(bad[-1]) + 1 if len(bad) else 0
-        parts = partition(low, high, bound, last, 0)
+        parts = partition(low, high, bound, len(low) - 1, 0)
         if len(parts) and parts[-1, 0] > 0:
             return None
-        edges = parts[:, 1]
-        return edges[1:] if free else edges
+        return parts[1:, 1] if free else parts[:, 1]
 
     found = _equalised(ends, eps)
     if found is None:
         return Painting(np.empty((0, 2), np.int64), np.empty((0, low.shape[1])), np.inf), np.zeros(low.shape[1])
     outer = found[::-1]
-    if free:
-        start = int(outer[-1]) if len(outer) else 0
-        background = (low[start:].min(axis=0) + high[start:].max(axis=0)) / 2
+    start = int(outer[-1]) if free and len(outer) else 0
+    background = (low[start:].min(axis=0) + high[start:].max(axis=0)) / 2
     nested = np.stack([np.zeros_like(outer), outer], axis=1)
-    return paint(low, high, background, nested), background
+    return paint(low, high, background if free else None, nested), background
 
 
 def strips(low: Array, high: Array, background: Array | None, eps: float) -> Painting:

@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 _POSITIONS = (1 << 16) + 1  # of the profile: a cell loses at most one step of it
 _FIRST = (1 << 13) + 1  # positions that show where the others should be
 _EVEN = 0.2  # the share of positions that is spread evenly
-_SPARE = 2.0  # on R^n the profile is followed to where the tail is below eps over this
+_SPARE = 1000.0  # on R^n the profile is followed to where the tail is below eps over this
 
 
 def nested(
@@ -55,12 +55,11 @@ def nested(
     t = w.x: slabs, ellipsoids so long across w that on the domain they differ from slabs by less than the overlap. They
     may lie beside each other or be painted over (`strips` in `_painting`). In one dimension they are intervals.
 
-    On a compact domain where `everywhere` is allowed, the affine map is chosen here: a constant that takes the
-    outermost shell, or a + b w.x such that the fewest strips are left. Where g is monotone, N is the lower bound
-    min over affine L that depend on t only of the number of intervals of length 2 eps that hold f({|f - L| > eps}).
-    For others, cos(3|x|) for instance, every wave has its own shells, and the lower bound is not met. On R^n the affine
-    map is the target's own: exp(-|x|^2) takes ceil((1 - eps) / (2 eps)) cells, which for some eps is one more than the
-    lower bound ceil((1 - 2 eps) / (2 eps)), that of the constant eps outside the cells.
+    Where `everywhere` is allowed, the affine map is chosen here: a constant that takes the outermost shell, infinity
+    included on R^n, or on a compact domain a + b w.x such that the fewest strips are left. Where g is monotone, N is
+    the lower bound: the least number, over affine L that depend on t only, of intervals of length 2 eps that hold
+    f({|f - L| > eps}). For exp(-|x|^2) on R^n this is ceil((1 - 2 eps) / (2 eps)). For others, cos(3|x|) for instance,
+    every wave has its own shells, and the lower bound is not met.
 
     values : "chebyshev" only: the centre of a nested ball has another value than the shell that it paints
     everywhere, overlap, max_cells : as for `uniform`
@@ -167,20 +166,20 @@ def _slack(t: Array, profile: Array, shift: Array) -> Array:
 
 
 def _shells(problem: Problem, levels: EllipsoidLevels, t: Array, low: Array, high: Array) -> Cover:
-    free = problem.everywhere and problem.domain.compact
-    background = None
-    if problem.everywhere and not free:
+    whole = not problem.domain.compact
+    if whole:
         if not problem.affine.is_constant:
             raise NotNested("its affine part depends on more than t")
-        background = problem.affine.offset
-    painting, background = shells(low, high, background, problem.eps, free=free)
+        # One more position stands for all that is farther out; it is in no cell.
+        tail = float(problem.target.tail(problem.reach_for(problem.eps / _SPARE)))
+        offset = problem.affine.offset
+        low, high = np.vstack([low, offset - tail]), np.vstack([high, offset + tail])
+    painting, background = shells(low, high, problem.eps, free=problem.everywhere)
     _require_fit(painting)
-    if free:
-        problem = replace(problem, affine=AffineMap.constant(background, levels.dim))
-    elif background is None:
-        problem = replace(problem, affine=_middle(problem, painting))
-    bounds = t[painting.intervals[:, 1]]
-    bounds = np.where(painting.intervals[:, 1] == len(t) - 1, bounds * (1 + 2 * problem.overlap), bounds)
+    problem = replace(problem, affine=AffineMap.constant(background, levels.dim))
+    last = painting.intervals[:, 1]
+    bounds = t[np.minimum(last, len(t) - 1)]
+    bounds = np.where((last == len(t) - 1) & (not whole), bounds * (1 + 2 * problem.overlap), bounds)
     centers = np.broadcast_to(levels.center, (len(bounds), levels.dim))
     if levels.matrix is None:
         return problem.finish("nested shells", centers, painting.values, bounds, painting.error)

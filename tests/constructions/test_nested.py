@@ -26,7 +26,7 @@ def test_the_gaussian_takes_as_many_layers_as_it_must_in_every_dimension(dim):
     assert "level sets" in built.reason
 
 
-@pytest.mark.parametrize("eps", [0.23, 0.12, 0.06, 0.031])
+@pytest.mark.parametrize("eps", [0.23, 0.12, 0.06, 0.031, 0.0123])
 @pytest.mark.parametrize("builder", ["constant_width", "widening"])
 def test_gaussian_layers_over_tolerances(eps, builder):
     built = build(targets.gaussian(dim=2), eps, builder=builder, cover="nested", prove=False, **QUICK)
