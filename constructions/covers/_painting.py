@@ -86,17 +86,25 @@ def partition(low: Array, high: Array, eps: float, start: int, stop: int) -> NDA
     return np.stack([ends[1:], ends[:-1]], axis=1)
 
 
-def shells(low: Array, high: Array, eps: float, *, free: bool) -> tuple[Painting, Array]:
+def shells(low: Array, high: Array, eps: float, *, free: bool, pinned: bool = False) -> tuple[Painting, Array]:
     """The fewest nested intervals (0, b_1), (0, b_2), ..., and the constant background (m,) that goes with them.
 
     Nested intervals paint consecutive shells from 0 outward, and leave only what is beyond the largest to the
     background. If that is `free` to be chosen, it takes the outermost shell, as large as possible; else everything is
-    painted. Both are best possible, see `partition`. Then eps is lowered as far as that number of shells allows, which
+    painted. Both are best possible, see `partition`. A `pinned` background has the middle value of the last position.
+    Then eps is lowered as far as that number of shells allows, which
     makes all errors about equal.
     """
 
+    middle = (low[-1] + high[-1]) / 2
+
     def ends(bound: float) -> NDArray[np.int64] | None:
-        parts = partition(low, high, bound, len(low) - 1, 0)
+        least, most = low, high
+        if pinned:  # a last position that only its middle serves
+            least, most = low.copy(), high.copy()
+            room = bound / np.sqrt(low.shape[1]) * (1 - 1e-9)
+            least[-1], most[-1] = np.minimum(low[-1], middle - room), np.maximum(high[-1], middle + room)
+        parts = partition(least, most, bound, len(low) - 1, 0)
         if len(parts) and parts[-1, 0] > 0:
             return None
         return parts[1:, 1] if free else parts[:, 1]
@@ -106,7 +114,7 @@ def shells(low: Array, high: Array, eps: float, *, free: bool) -> tuple[Painting
         return Painting(np.empty((0, 2), np.int64), np.empty((0, low.shape[1])), np.inf), np.zeros(low.shape[1])
     outer = found[::-1]
     start = int(outer[-1]) if free and len(outer) else 0
-    background = (low[start:].min(axis=0) + high[start:].max(axis=0)) / 2
+    background = middle if pinned else (low[start:].min(axis=0) + high[start:].max(axis=0)) / 2
     nested = np.stack([np.zeros_like(outer), outer], axis=1)
     return paint(low, high, background if free else None, nested), background
 

@@ -55,11 +55,11 @@ def nested(
     t = w.x: slabs, ellipsoids so long across w that on the domain they differ from slabs by less than the overlap. They
     may lie beside each other or be painted over (`strips` in `_painting`). In one dimension they are intervals.
 
-    Where `everywhere` is allowed, the affine map is chosen here: a constant that takes the outermost shell, infinity
-    included on R^n, or on a compact domain a + b w.x such that the fewest strips are left. Where g is monotone, N is
-    the lower bound: the least number, over affine L that depend on t only, of intervals of length 2 eps that hold
-    f({|f - L| > eps}). For exp(-|x|^2) on R^n this is ceil((1 - 2 eps) / (2 eps)). For others, cos(3|x|) for instance,
-    every wave has its own shells, and the lower bound is not met.
+    Where `everywhere` is allowed, the affine map is chosen here: a constant that takes the outermost shell (on R^n the
+    limit of f, unless another one saves a cell), or on a compact domain a + b w.x such that the fewest strips are left.
+    Where g is monotone, N is the lower bound: the least number, over affine L that depend on t only, of intervals of
+    length 2 eps that hold f({|f - L| > eps}). For exp(-|x|^2) on R^n this is ceil((1 - 2 eps) / (2 eps)). For others,
+    cos(3|x|) for instance, every wave has its own shells, and the lower bound is not met.
 
     values : "chebyshev" only: the centre of a nested ball has another value than the shell that it paints
     everywhere, overlap, max_cells : as for `uniform`
@@ -176,6 +176,10 @@ def _shells(problem: Problem, levels: EllipsoidLevels, t: Array, low: Array, hig
         low, high = np.vstack([low, offset - tail]), np.vstack([high, offset + tail])
     painting, background = shells(low, high, problem.eps, free=problem.everywhere)
     _require_fit(painting)
+    if whole:  # the limit itself, unless another constant saves a layer
+        limited = shells(low, high, problem.eps, free=True, pinned=True)
+        if np.isfinite(limited[0].error) and len(limited[0]) <= len(painting):
+            painting, background = limited[0], problem.affine.offset
     problem = replace(problem, affine=AffineMap.constant(background, levels.dim))
     last = painting.intervals[:, 1]
     bounds = t[np.minimum(last, len(t) - 1)]

@@ -33,6 +33,13 @@ def test_gaussian_layers_over_tolerances(eps, builder):
     assert built.hidden_layers == depth_bound(eps)
 
 
+def test_another_constant_than_the_limit_stays_outside_only_if_it_saves_a_layer():
+    limit = build(targets.gaussian(dim=2), 0.06, cover="nested", prove=False, **QUICK)
+    assert limit.cover.affine.offset == 0
+    other = build(targets.gaussian(dim=2), 0.0123, cover="nested", **QUICK)
+    assert 0.01 < other.cover.affine.offset < 0.0123 and other.report.proves(0.0123)
+
+
 @pytest.mark.parametrize("dim", [1, 2])
 def test_certified_on_all_of_space(dim):
     built = build(targets.gaussian(dim=dim), 0.06, cover="nested", **QUICK)
