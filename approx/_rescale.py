@@ -39,12 +39,13 @@ _CODES: dict[type, int] = {
     ShiftedSigmoid: _SIGMOID,
     RadialSoftplus: _SOFTPLUS,
 }
+_FORMULAS = {"h", "profile", "forward"}  # what an instance may replace
 _compile = compiled(fastmath={"contract"}, error_model="numpy")
 
 
 def known(activation: RadialActivation | None) -> bool:
-    """Whether the kernels know it; no activation (None) is the identity. A subclass may change the rule."""
-    return type(activation) in _CODES
+    """Whether the kernels know it; no activation (None) is the identity. A subclass or an instance may change it."""
+    return type(activation) in _CODES and not _FORMULAS & getattr(activation, "__dict__", {}).keys()
 
 
 def code(activation: RadialActivation | None) -> tuple[int, float]:

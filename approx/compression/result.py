@@ -26,7 +26,8 @@ class Compression:
     full : the network that was compressed
     factors : one `Orthogonal` Q_i per hidden layer; its first n_i^red columns carry the reduced coordinates
     method : "qr" (Algorithm 1), "rank" or "diagonal"
-    bound : proved bound of |F - F_red| on |x| <= radius; None where nothing was dropped on purpose (lossless)
+    bound : proved bound of |F - F_red| on |x| <= radius, in real arithmetic; None where nothing was dropped on purpose
+        (lossless)
     deviation : max |F - F_red| measured at `samples` points of the ball |x| <= radius; None without samples
     scale : how large numbers get on the way at those points, local slopes of the activations included; a lossless
         deviation is a small multiple of the machine epsilon times this

@@ -68,8 +68,11 @@ def test_the_bound_holds_and_stays_below_tol(widths, seed, exponent, radius, met
     tol = 10.0**exponent
     result = approx.compress(net, tol=tol, radius=radius, method=method)
     assert result.bound <= tol
-    assert result.deviation <= result.bound
-    assert worst_found(net, result.network, radius, seed) <= result.bound
+    # The bound is one of real arithmetic; both networks are evaluated with rounding, through different code if a shift
+    # is trainable.
+    rounding = 16 * len(widths) * max(widths) * np.finfo(np.float64).eps * max(1.0, result.scale)
+    assert result.deviation <= result.bound + rounding
+    assert worst_found(net, result.network, radius, seed) <= result.bound + rounding
 
 
 def test_the_bound_is_the_sum_that_the_docstring_states():
