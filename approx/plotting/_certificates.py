@@ -136,7 +136,8 @@ def worst_cell_plot(report: Any, ax: Axes | None = None) -> Axes:
     >>> import constructions
     >>> from approx import certify, targets
     >>> from matplotlib.figure import Figure
-    >>> proof = certify(constructions.build(targets.gaussian(dim=2), 0.2, verify=False), tol=1e-3)
+    >>> built = constructions.build(targets.gaussian(dim=2), 0.2, cover="uniform", verify=False)
+    >>> proof = certify(built, tol=1e-3)
     >>> len(worst_cell_plot(proof, Figure().subplots()).patches)
     1
     """

@@ -52,7 +52,7 @@ def test_a_curve_breaks_where_cells_begin():
 def test_files(tmp_path):
     from PIL import Image
 
-    built = constructions.build(targets.gaussian(dim=1), 0.2, verify=False)
+    built = constructions.build(targets.gaussian(dim=1), 0.2, cover="uniform", verify=False)
     animation = growth_animation(built, frames=3, fig=Figure())
     animation.save(tmp_path / "growing.gif", writer="pillow")
     with Image.open(tmp_path / "growing.gif") as picture:

@@ -9,7 +9,7 @@ from approx import targets
 from approx.affine import AffineMap
 from approx.domains import Ball, Box, WholeSpace
 from approx.targets import Target
-from constructions.covers import TooManyCells, adaptive, auto, make, uniform
+from constructions.covers import TooManyCells, adaptive, apart, make, uniform
 from constructions.covers._problem import Problem
 from constructions.covers._values import certify, fill, small_boxes
 
@@ -248,30 +248,30 @@ def test_a_false_enclosure_is_refuted_by_name():
         adaptive(f, 0.05, f.domain, everywhere=False, affine=flat(2))
 
 
-def test_auto_takes_the_smaller_cover_and_says_which():
+def test_apart_takes_the_smaller_cover_and_says_which():
     options = {"everywhere": False, "affine": flat(2)}
     f = spike()
     even = uniform(f, 0.05, f.domain, **options)
-    cover = auto(f, 0.05, f.domain, **options)
+    cover = apart(f, 0.05, f.domain, **options)
     assert len(cover) < len(even)
     assert cover.strategy.startswith("adaptive")
     assert f"uniform has {len(even):,} cells" in cover.strategy
 
     g = Target(fn=lambda x: x.sum(axis=1), dim_in=2, domain=Box.cube(2, 1.0), lipschitz=math.sqrt(2), name="slope")
-    cover = make("auto", g, 0.05, g.domain, **options)
+    cover = make("apart", g, 0.05, g.domain, **options)
     assert len(cover) == len(uniform(g, 0.05, g.domain, **options))
     assert cover.strategy == "uniform (auto: adaptive has no fewer cells)"
 
 
-def test_auto_refuses_when_both_do_and_serves_when_one_does():
+def test_apart_refuses_when_both_do_and_serves_when_one_does():
     f = spike()
     options = {"everywhere": False, "affine": flat(2)}
-    cover = auto(f, 0.05, f.domain, max_cells=1000, **options)
+    cover = apart(f, 0.05, f.domain, max_cells=1000, **options)
     assert cover.strategy == "adaptive (auto: uniform has too many cells)"
     with pytest.raises(TooManyCells, match=r"max_cells = 10"):
-        auto(f, 0.05, f.domain, max_cells=10, **options)
+        apart(f, 0.05, f.domain, max_cells=10, **options)
     g = hill(2, lipschitz=None, residual_lipschitz=None)
-    assert auto(g, 0.2, g.domain, everywhere=True, affine=g.affine).strategy == "adaptive"
+    assert apart(g, 0.2, g.domain, everywhere=True, affine=g.affine).strategy == "adaptive"
 
 
 def test_terrain():

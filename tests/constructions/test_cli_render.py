@@ -10,7 +10,7 @@ from constructions.cli import main
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("net") / "g.safetensors"
-    arguments = ["--dim", "1", "--eps", "0.2", "--no-proof", "--quiet", "--out", str(path)]
+    arguments = ["--dim", "1", "--eps", "0.2", "--cover", "uniform", "--no-proof", "--quiet", "--out", str(path)]
     assert main(["build", "gaussian", *arguments]) == 0
     return path
 
@@ -34,7 +34,7 @@ def test_a_page_of_a_target(tmp_path, capsys):
     out = tmp_path / "page.html"
     assert main(["render", "expr:x*y", "--domain", "box:0,1", "--out", str(out)]) == 0
     assert "x*y, eps = 0.1" in capsys.readouterr().out  # a tenth of values from 0 to nearly 1
-    arguments = ["--eps", "0.3", "--builder", "widening", "--quiet", "--out", str(out)]
+    arguments = ["--eps", "0.1", "--builder", "widening", "--quiet", "--out", str(out)]
     assert main(["render", "gaussian", *arguments]) == 0
     assert capsys.readouterr().out == ""
     assert '"kind": "growing"' in out.read_text()
