@@ -20,7 +20,7 @@ def idx(array, kind=8):
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(IMAGES)))
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(IMAGES), mtime=0))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(LABELS))
     return tmp_path
 
@@ -63,13 +63,14 @@ DAMAGED = [
 @pytest.mark.parametrize("packed", [False, True])
 def test_damaged_files(tmp_path, content, match, packed):
     file = tmp_path / ("images.gz" if packed else "images")
-    file.write_bytes(gzip.compress(content) if packed else content)
+    file.write_bytes(gzip.compress(content, mtime=0) if packed else content)
     with pytest.raises(ValueError, match=f"read_idx: received .*images.*{match}"):
         read_idx(file)
 
 
 @pytest.mark.parametrize(
-    "content", [gzip.compress(GOOD)[:-20], GOOD, b"\x1f\x8b" + b"x" * 50, gzip.compress(GOOD)[:40] + b"\0" * 30]
+    "content",
+    [gzip.compress(GOOD, mtime=0)[:-20], GOOD, b"\x1f\x8b" + b"x" * 50, gzip.compress(GOOD, mtime=0)[:40] + b"\0" * 30],
 )
 def test_damaged_compression(tmp_path, content):
     file = tmp_path / "images.gz"
