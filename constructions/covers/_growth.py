@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from approx import _checks
 from approx.affine import AffineMap
 from constructions.covers._canvas import Canvas
 from constructions.covers._quadrics import ball, climb, quadric, rounded, scores, shape_of, span
@@ -174,7 +175,7 @@ def _fit(
 ) -> tuple[Array, Array, Array, Array, Array]:
     """The largest of the quadrics `theta` without bad samples whose exposed boundary keeps the rule as well; where that
     shrinks too far, a ball with the value of f at its centre. Returns centre, matrix, value, exposed boundary and f
-    there."""
+    there. Raises ValueError where even small balls do not keep the rule."""
     origin, level = canvas.points[anchor].copy(), np.inf
     for attempt in range(_SHRINKING):
         if attempt == _REVISIONS:
@@ -197,7 +198,9 @@ def _fit(
             bad = _inward(canvas, edge[wrong], center, shape, value, eps) - origin
         else:  # the search found nothing that holds the anchor
             theta, level = ball(canvas.dim), np.inf
-    raise AssertionError("a small enough ball about a sample keeps the rule")
+    received = f"eps = {eps:.3g}, far below what f changes between samples {canvas.spacing:.3g} apart"
+    action = "Use a larger eps, or cover='adaptive'."
+    raise ValueError(_checks.message("greedy cover", received, "an eps that samples resolve", action))
 
 
 def _inward(canvas: Canvas, points: Array, center: Array, shape: Array, value: Array, eps: float) -> Array:

@@ -148,6 +148,9 @@ def test_errors():
     g = targets.gaussian(dim=4)
     with pytest.raises(ValueError, match=r"a target of R\^4; required dimension <= 3"):
         greedy(g, 0.3, g.domain, everywhere=True, affine=g.affine)
+    wave = targets.from_expression("sin(40*x)", domain=Box([0.0], [3.0]))
+    with pytest.raises(ValueError, match=r"eps = 9.8e-10, far below what f changes between samples 0.0015 apart"):
+        greedy(wave, 1e-9, wave.domain, everywhere=False, affine=flat(wave))
 
 
 def test_without_bounds_of_f_nothing_is_claimed():
