@@ -6,7 +6,7 @@ accuracy : real dense float64 networks at 100,000 points that were not fitted, a
 space    : the same on all of R^n, out to |x| = 1e6, and the bound beyond
 rates    : error against layers, beside the best of RBFInterpolator over kernels and shapes at as many centres
 trained  : beside a radial network and a ReLU MLP trained for a fixed budget, a grid and an RBF interpolator, all with
-           as many parameters
+           as many parameters; and both trained ones of the same width and depth
 terrain  : sup and root mean square at grid points held out, beside RBFInterpolator with as many centres
 speed    : processor seconds of building against layers
 """
@@ -14,6 +14,7 @@ speed    : processor seconds of building against layers
 import argparse
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 from scipy.interpolate import RBFInterpolator
@@ -168,17 +169,22 @@ def draw(curves, plot):
 
 
 def trained():
-    budget = Budget(steps=1000, samples=20_000)
-    print(f"beside training with as many parameters: {budget}")
+    """Trained networks four layers deep, and as deep as the one that is built: with as many parameters as wide, too."""
     for target, count in ((targets.gaussian(dim=1), 20), (targets.franke(), 60)):
         built = radial_basis.build(target, layers=count, verify=False)
         ours = largest(built.network, target, unseen(target.domain, 20_000))
         size = f"{built.parameters} parameters, {built.seconds:.1f} s"
         print(f"  {target.name} n = {target.dim_in}: built, {size}: {ours:.2e}")
-        for kind in BASELINES:
+        shallow = Budget(steps=1000, samples=20_000)
+        print(f"  beside training with as many parameters: {shallow}")
+        deep = replace(shallow, hidden=count, seeds=(0,))
+        rivals = [(kind, shallow) for kind in BASELINES]
+        rivals += [(kind, deep) for kind in BASELINES if kind.startswith("trained")]
+        for kind, budget in rivals:
             row = baseline(kind, target, built.parameters, 1.0, budget)
+            layers = f", {row.hidden_layers} hidden layers" if row.hidden_layers else ""
             print(
-                f"    {kind:<15} {row.parameters:5d} parameters, {row.seconds:6.1f} s: {row.lower:.2e}, "
+                f"    {kind:<15} {row.parameters:5d} parameters{layers}, {row.seconds:6.1f} s: {row.lower:.2e}, "
                 f"{row.lower / ours:.3g} x  {row.note}",
                 flush=True,
             )
