@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -13,9 +15,13 @@ from pathlib import Path
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync --disable-extensions --hide-scrollbars --force-color-profile=srgb --remote-debugging-pipe"
+    "--headless --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-extensions --disable-breakpad --hide-scrollbars "
+    "--force-color-profile=srgb --remote-debugging-pipe"
 ).split()
+if hasattr(os, "geteuid") and os.geteuid() == 0:
+    FLAGS.append("--no-sandbox")  # Chromium refuses to run as root with one
+SECONDS = 180  # for any answer: enough on a machine that is busy with other tests
 
 
 class Browser:
@@ -28,24 +34,39 @@ class Browser:
         self.process = subprocess.Popen(
             [*command, f"--user-data-dir={self.folder}", "about:blank"],
             pass_fds=(down[0], up[1]),
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": self.folder},
+            start_new_session=True,
         )
         os.close(down[0])
         os.close(up[1])
         self._send, self._receive, self._buffer = down[1], up[0], b""
         self._number, self._session = 0, None
         self.complaints, self.requests = [], []
-        pages = [t for t in self("Target.getTargets")["targetInfos"] if t["type"] == "page"]
+        try:
+            self._attach()
+        except BaseException:
+            self.close()
+            raise
+
+    def _attach(self):
+        limit = time.monotonic() + SECONDS
+        while not (pages := [t for t in self("Target.getTargets")["targetInfos"] if t["type"] == "page"]):
+            if time.monotonic() > limit:
+                raise TimeoutError("the browser opens no page")
+            time.sleep(0.1)
         attached = self("Target.attachToTarget", targetId=pages[0]["targetId"], flatten=True)
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self(f"{domain}.enable")
 
     def close(self):
+        """End it with all its processes; nothing it wrote is wanted."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
         os.close(self._send)
-        self.process.terminate()
-        self.process.wait(10)
         os.close(self._receive)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -66,6 +87,8 @@ class Browser:
 
     def _next(self):
         while b"\0" not in self._buffer:
+            if not select.select([self._receive], [], [], SECONDS)[0]:
+                raise TimeoutError(f"no word from the browser for {SECONDS} s")
             chunk = os.read(self._receive, 1 << 20)
             if not chunk:
                 raise RuntimeError("the browser went away")
@@ -93,7 +116,7 @@ class Browser:
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self("Emulation.setEmulatedMedia", features=scheme)
 
-    def open(self, path, seconds=60):
+    def open(self, path, seconds=SECONDS):
         """Load a page and wait until its picture is complete."""
         self("Page.navigate", url=Path(path).resolve().as_uri())
         limit = time.monotonic() + seconds
