@@ -26,6 +26,7 @@ _WORK = 2e9  # multiply-adds that the browser may spend before the picture is co
 _SIDE = (48, 300)
 _LINE = 2000
 _MOST_BYTES = 64_000_000
+_PARTS = ("page.css", "network.js", "grid.js", "picture.js", "page.js")
 
 
 def page(
@@ -96,6 +97,7 @@ def page(
         "name": target.name,
         "note": note,
         "unit": target.unit,
+        "axis_unit": target.axis_unit,
         "network": repr(network),
         "eps": eps,
         "lower": box.lower.tolist(),
@@ -140,7 +142,7 @@ def _packed(array: NDArray) -> dict[str, Any]:
 
 def _assemble(title: str, data: dict[str, Any]) -> str:
     folder = resources.files("approx.render")
-    parts = {name: (folder / name).read_text(encoding="utf-8") for name in ("page.css", "network.js", "page.js")}
+    parts = {name: (folder / name).read_text(encoding="utf-8") for name in _PARTS}
     text = (folder / "page.html").read_text(encoding="utf-8")
     embedded = json.dumps(data, allow_nan=False).replace("<", "\\u003c")  # no text can end the script element
     for mark, content in {**parts, "title": html.escape(title), "data": embedded}.items():

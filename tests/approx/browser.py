@@ -122,7 +122,7 @@ class Browser:
         limit = time.monotonic() + seconds
         while time.monotonic() < limit:
             time.sleep(0.05)
-            if self.run("typeof state !== 'undefined' && state.done === count && order !== null"):
+            if self.run("typeof order !== 'undefined' && order !== null"):
                 self.frame()
                 return
             if self.complaints:

@@ -18,11 +18,11 @@ from approx.targets import Target
 from tests.approx.browser import CHROMIUM, Browser
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
-PIXELS = "canvas.toDataURL()"
+PIXELS = "[...document.querySelectorAll('canvas')].map((canvas) => canvas.toDataURL()).join()"
 BUILDS = {
     "line": (lambda: targets.gaussian(dim=1), 0.1, "constant_width"),
     "plane": (lambda: targets.peaks(), 0.3, "constant_width"),
-    "growing": (lambda: targets.get("swirl"), 0.5, "widening"),
+    "growing": (lambda: targets.get("swirl"), 0.8, "widening"),
     "slice": (lambda: targets.gaussian(dim=3), 0.4, "narrow"),
 }
 
@@ -87,7 +87,9 @@ def test_the_numbers_are_those_of_the_python_network(name, built, opened):
     assert np.abs(network - one.network.evaluate(x)).max() <= 1e-12
     assert (layer == captured(one.network, x) + 1).all()
     pick = np.random.default_rng(0).choice(np.flatnonzero(inside), 100, replace=False)
-    told = [json.loads(browser.run(f"JSON.stringify(readout({i}))")) for i in pick]  # through all layers, no shortcut
+    text = browser.run(f"JSON.stringify({pick.tolist()}.map((i) => readout(point(i))))")  # all layers, no shortcut
+    told = json.loads(text)
+    assert all(here["exact"] for here in told)
     at = np.array([here["x"] for here in told])
     exact = one.network.evaluate(at)
     assert np.abs(np.array([here["network"] for here in told]) - exact).max() <= 1e-12
@@ -96,23 +98,36 @@ def test_the_numbers_are_those_of_the_python_network(name, built, opened):
     assert np.abs(np.array([here["error"] for here in told]) - expected).max() <= 1e-12
 
 
+def rows_of(browser):
+    """What is written beside the picture."""
+    cells = "[...document.querySelectorAll('#readout tr')].map((row) => [...row.cells].map((cell) => cell.innerText))"
+    return dict(browser.run(cells))
+
+
 @needs_browser
 def test_what_is_written_beside_the_picture(built, opened):
     browser = opened("plane")
-    box = json.loads(browser.run("JSON.stringify(canvas.getBoundingClientRect())"))
-    x, y = box["x"] + 0.4 * box["width"], box["y"] + 0.6 * box["height"]
-    browser("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-    browser.frame()
-    rows = dict(
-        browser.run("[...document.querySelectorAll('#readout tr')].map((r) => [...r.cells].map((c) => c.innerText))")
-    )
-    at = np.array([float(v) for v in rows["x"].split(",")])
     one = built["plane"]
-    assert (np.abs(at) <= 3).all()
-    assert float(rows["network"]) == pytest.approx(one.network.evaluate(at)[0], abs=1e-12)
-    assert float(rows["target"]) == pytest.approx(one.target(at)[0], abs=1e-9)  # x is written with 8 digits
+    box = json.loads(browser.run("JSON.stringify(element('map').getBoundingClientRect())"))
+    for u, v in np.random.default_rng(1).random((20, 2)):
+        x, y = round(box["x"] + u * box["width"]), round(box["y"] + v * box["height"])
+        browser("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        rows = rows_of(browser)
+        at = np.array([float(number) for number in rows["x"].split(",")])
+        pointed = np.array([(x - box["x"]) / box["width"], 1 - (y - box["y"]) / box["height"]]) * 6 - 3
+        assert np.abs(at - pointed).max() < 6 / 300 / 10  # much less than a point of the grid
+        assert float(rows["network"]) == one.network.evaluate(at)[0]  # where the mouse is, not at the nearest point
+        layer = captured(one.network, at[None])[0] + 1
+        assert rows["painted by"] == (f"layer {layer}" if layer else "no cell: the affine map outside")
+        about = {name: float(rows[name].removeprefix("≈ ")) for name in ("target", "error")}
+        assert about["target"] == pytest.approx(one.target(at)[0], abs=5e-3)  # linear between points 0.02 apart
+        assert about["error"] == pytest.approx(float(rows["network"]) - about["target"], abs=2e-3)  # four digits
+    for _ in range(3):
+        browser.key("ArrowRight")
+    rows = rows_of(browser)
+    at = np.array([float(number) for number in rows["x"].split(",")])
+    assert float(rows["target"]) == pytest.approx(one.target(at)[0], abs=1e-12)
     assert float(rows["error"]) == pytest.approx(float(rows["network"]) - float(rows["target"]), abs=1e-12)
-    assert rows["painted by"] == f"layer {captured(one.network, at[None])[0] + 1}"
     assert "300 x 300 points" in browser.run("element('accuracy').textContent")
 
 
@@ -134,7 +149,7 @@ def test_the_slider_paints_cell_after_cell(built, opened):
     affine = built["plane"].cover.affine
     browser.run("change({layer: 0})")
     x = grid_of(browser)[0]
-    start = np.array(browser.run("Array.from({length: count}, (_, i) => shownValue(i, 0))"))
+    start = np.array(browser.run("Array.from({length: count}, (_, i) => shownValue(i, 0, state.layer))"))
     ever = np.array(browser.run("Array.from(captured)")) > 0
     assert np.abs(start[ever] - affine(x)[ever, 0]).max() <= 1e-12
 
@@ -159,9 +174,9 @@ def test_views_keys_and_touch(opened):
     browser.key("<", shift=True)
     assert browser.run("state.layer") == last - 1 - -(-last // 10)
     browser.key("ArrowRight")
-    first = browser.run("state.at")
+    first = browser.run("nearest(state.at)")
     browser.key("ArrowUp")
-    assert browser.run("state.at - columns") == first
+    assert browser.run("nearest(state.at) - columns") == first
     browser.key(" ")
     assert browser.run("state.playing") is True
     browser.key(" ")
@@ -169,7 +184,7 @@ def test_views_keys_and_touch(opened):
     browser.frame()
     assert browser.run("document.documentElement.scrollWidth") <= 390
     assert browser.run("getComputedStyle(document.body).fontSize") == "15px"
-    box = json.loads(browser.run("JSON.stringify(canvas.getBoundingClientRect())"))
+    box = json.loads(browser.run("JSON.stringify(picture.getBoundingClientRect())"))
     spot = [{"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}]
     before = browser.run("state.at")
     browser("Input.dispatchTouchEvent", type="touchStart", touchPoints=spot)
@@ -179,7 +194,7 @@ def test_views_keys_and_touch(opened):
 
 @needs_browser
 def test_sixty_frames_per_second_would_be_kept(browser, tmp_path):
-    """1000 cells on 300 x 300 points: the work of one frame leaves most of a sixtieth of a second."""
+    """1000 cells on 300 x 300 points: the page's own work in a frame is a small part of a sixtieth of a second."""
     target = targets.peaks()
     side = (np.arange(32) + 0.5) * 6 / 32 - 3  # 1024 cells, none hidden by others
     centers = np.random.default_rng(0).permutation(np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2))
@@ -192,6 +207,7 @@ def test_sixty_frames_per_second_would_be_kept(browser, tmp_path):
     assert browser.run("[last > 1000, columns, rows]") == [True, 300, 300]
     costs = browser.run("""(() => {
         const costs = [];
+        change({ at: point(12345) });
         for (let k = 0; k < 200; k++) {
             const begun = performance.now();
             change({ layer: (k * 5) % last });
@@ -200,7 +216,7 @@ def test_sixty_frames_per_second_would_be_kept(browser, tmp_path):
         }
         return costs;
     })()""")
-    assert np.median(costs) < 1000 / 60
+    assert np.quantile(costs, 0.25) < 4  # milliseconds; other work on the machine can only add to them
     assert browser.complaints == []
 
 
