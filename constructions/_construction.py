@@ -85,6 +85,7 @@ class Builder:
         dtype: torch.dtype = torch.float64,
         device: str | torch.device = "cpu",
         max_layers: int = 1_000_000,
+        max_seconds: float | None = None,
         samples: int = 200_000,
         seed: int = 0,
         verify: bool = True,
@@ -102,6 +103,8 @@ class Builder:
         maps : "conditioned" or "paper" (the literal maps, where the construction has them)
         dtype, device : of the network's weights; float64 or float32
         max_layers : refuse, before building, what is predicted to need more hidden layers
+        max_seconds : for cover="greedy": choose no further large cells after that time or Ctrl-C; small ones are added
+            to meet eps all the same, see `covers.greedy`
         samples, seed : for the measurement; verify=False skips it
         prove : also certify an upper bound where that is quick: n <= 10, at most 50,000 layers, 20 seconds
         Raises ValueError with what to change: eps <= 0 or NaN, a domain the construction cannot serve, a claimed
@@ -130,10 +133,12 @@ class Builder:
         if not domain.compact:
             check_tail(target)
         options = (domain, cover, values, maps, dtype, device, max_layers)
+        started = time.perf_counter()
         for attempt in range(_RETRIES):
+            search = {"max_seconds": max_seconds, "progress": progress}
             try:
                 with tqdm(total=2, desc=f"{self.name}: cover", leave=False, disable=not progress) as bar:
-                    built = self._once(target, eps, bar, *options)
+                    built = self._once(target, eps, bar, search, *options)
                 if cover == "auto" and built.cover.strategy.startswith("nested"):
                     reason += "; the cells follow the level sets"
                 built = replace(built, reason=reason)
@@ -146,16 +151,18 @@ class Builder:
                 estimated = target.lipschitz is not None and target.lipschitz_source == "estimated"
                 if not estimated or isinstance(cover, Cover) or attempt == _RETRIES - 1:
                     raise
+                if max_seconds is not None:
+                    max_seconds = max(0.0, max_seconds - (time.perf_counter() - started))
                 target = replace(target, lipschitz=1.5 * target.lipschitz, residual_lipschitz=None)
         raise AssertionError("the loop returns or raises")
 
-    def _once(self, target, eps, bar, domain, cover, values, maps, dtype, device, max_layers) -> Construction:
+    def _once(self, target, eps, bar, search, domain, cover, values, maps, dtype, device, max_layers) -> Construction:
         """The network for the target as it is described, not yet measured."""
         call = f"{self.name}.build"
         started = time.perf_counter()
         coding, growth, _ = _BUDGET[dtype]
         coding = max(coding, self.coding)
-        cells = self._cover(target, eps * (1 - coding - growth), domain, cover, values, dtype, max_layers)
+        cells = self._cover(target, eps * (1 - coding - growth), domain, cover, values, dtype, max_layers, search)
         bar.set_description(f"{self.name}: {len(cells):,} cells into layers")
         bar.update()
         made = self.assemble(cells, tolerance=eps * coding, maps=maps, dtype=dtype)
@@ -211,7 +218,7 @@ class Builder:
             )
         return domain
 
-    def _cover(self, target, eps, domain, cover, values, dtype, max_layers) -> Cover:
+    def _cover(self, target, eps, domain, cover, values, dtype, max_layers, search) -> Cover:
         if isinstance(cover, Cover):
             if (cover.dim_in, cover.dim_out) != (target.dim_in, target.dim_out):
                 raise ValueError(
@@ -222,6 +229,10 @@ class Builder:
                         "Make the cover for this target.",
                     )
                 )
+            if search["max_seconds"] is not None:
+                received = "max_seconds with a Cover made by hand"
+                action = "Leave max_seconds out."
+                raise ValueError(_checks.message(f"{self.name}.build", received, 'cover="greedy"', action))
             return cover
         if cover == "auto":
             cover = self.strategy(target.dim_in)
@@ -246,6 +257,7 @@ class Builder:
             values=values,
             overlap=_BUDGET[dtype][2],
             max_cells=few,
+            **search,
         )
 
 

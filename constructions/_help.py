@@ -58,11 +58,15 @@ falls most; --json then prints rms, nodes, rms_curve and largest_curve (errors a
 examples:
   radial build gaussian --eps 0.1
   radial build franke --eps 0.05 --cover greedy
+  radial build peaks --eps 0.02 --cover greedy --max-seconds 20
   radial build picture.png --max-layers 500 --plot painted.png
   radial build gaussian --dim 3 --eps 0.2 --domain ball:2 --builder constant_width --json
   radial build 'expr:sin(x1) * cos(x2)' --eps 0.3 --domain 'box:-3,3;0,1' --lipschitz 1.5
   radial build heights.csv --eps 0.05 --out heights.safetensors --plot heights.pdf
   radial build franke --builder radial_basis --layers 200 --activation radial_swish
+
+greedy searches for minutes where eps is small. Once --max-seconds are over, or after Ctrl-C, it fills up with small
+cells; the result meets eps all the same, and `cover` tells how many cells of each kind there are.
 
 radial_basis has no cells: weights by least squares, for activations with h(r)/r -> 1 (shifted_relu, radial_softplus,
 radial_swish). It takes --layers, or --eps and grows up to --max-layers; --cover, --values, --no-proof are not for it.

@@ -30,7 +30,8 @@ def paint_target(
         received = f"--{given[0] if given else 'dtype'} without --eps"
         action = "Pass --eps, or leave it out: painting has its own cover and takes constant_width in float64."
         raise ValueError(_checks.message("radial build", received, "--max-layers alone", action))
-    painting = paint(target, args.max_layers, domain=domain, seed=args.seed, progress=progress)
+    budget = {} if args.max_seconds is None else {"max_seconds": args.max_seconds}
+    painting = paint(target, args.max_layers, domain=domain, seed=args.seed, progress=progress, **budget)
     network, cover = painting.network(), painting.cover()
     options = {} if args.samples is None else {"samples": args.samples}
     report = sup_error(network, target, painting.domain, cover=cover, seed=args.seed, progress=progress, **options)

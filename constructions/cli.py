@@ -102,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--max-layers", type=int, metavar="N", help="refuse more hidden layers; without --eps, paint with so many cells"
     )
+    build.add_argument(
+        "--max-seconds",
+        type=float,
+        metavar="S",
+        help="--cover greedy: fill up with small cells after this time; without --eps, stop painting",
+    )
     build.add_argument("--no-proof", action="store_true", help="measure only, without certifying an upper bound")
     build.add_argument("--out", metavar="FILE", help="save the network here (safetensors)")
     evaluate = command("evaluate", _evaluate, "Measure the error of a saved network.", _help.EVALUATE)
@@ -199,15 +205,19 @@ def _build(args: argparse.Namespace) -> int:
     if args.eps is None and args.max_layers is not None and args.builder != constructions.radial_basis.NAME:
         _paint.paint_target(args, files, target, domain, _show_progress(args), _draw)
         return 0
-    given = _given(args, "builder", "cover", "values", "layers", "activation", "max_layers", "samples")
+    given = _given(args, "builder", "cover", "values", "layers", "activation", "max_layers", "max_seconds", "samples")
     if args.builder == constructions.radial_basis.NAME:
-        strange = [f"--{name}" for name in ("cover", "values") if name in given]
+        strange = ["--" + name.replace("_", "-") for name in ("cover", "values", "max_seconds") if name in given]
     else:
         strange = [f"--{name}" for name in ("layers", "activation") if name in given]
         strange += ["no --eps"] if args.eps is None else []
         given |= {"progress": _show_progress(args), "prove": not args.no_proof}
+        if args.cover in constructions.covers.SEARCHES:  # so that Ctrl-C keeps the cells that are there
+            given.setdefault("max_seconds", math.inf)
     if strange:
-        required = "--eps; --cover and --values for builders from cells, --layers and --activation for radial_basis"
+        required = (
+            "--eps; --cover, --values, --max-seconds for builders from cells, --layers, --activation for radial_basis"
+        )
         raise ValueError(_checks.message("radial build", " and ".join(strange), required, "Change the options."))
     try:
         built = constructions.build(

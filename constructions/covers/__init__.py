@@ -1,6 +1,7 @@
 """Cover strategies: which cells, and which values, a construction paints.
 
-Every strategy is a function (target, eps, domain, *, everywhere, affine, values, overlap, max_cells) -> Cover.
+Every strategy is a function (target, eps, domain, *, everywhere, affine, values, overlap, max_cells) -> Cover; those
+that search for long, listed in SEARCHES, take max_seconds and progress besides.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from constructions.covers.nested import NotNested, nested
 from constructions.covers.uniform import uniform
 
 __all__ = [
+    "SEARCHES",
     "STRATEGIES",
     "BrokenClaim",
     "Lattice",
@@ -104,10 +106,14 @@ def make(
     values: str = "center",
     overlap: float = 1e-6,
     max_cells: int = 1_000_000,
+    max_seconds: float | None = None,
+    progress: bool = False,
 ) -> Cover:
     """The cover of that strategy.
 
-    Raises ValueError, listing the names, for an unknown strategy; else as the strategy itself.
+    max_seconds : the budget of a search, see `greedy`; progress : show a bar while it runs
+    Raises ValueError, listing the names, for an unknown strategy, and for max_seconds where nothing is searched for;
+    else as the strategy itself.
 
     >>> from approx import targets
     >>> f = targets.gaussian(dim=1)
@@ -115,6 +121,12 @@ def make(
     'uniform'
     """
     chosen = STRATEGIES[_checks.one_of("covers.make", "strategy", strategy, STRATEGIES)]
+    search: dict[str, Any] = {}
+    if strategy in SEARCHES:
+        search = {"max_seconds": max_seconds, "progress": progress}
+    elif max_seconds is not None:
+        received, required = f"max_seconds with cover = {strategy!r}", f"a cover that searches: {', '.join(SEARCHES)}"
+        raise ValueError(_checks.message("covers.make", received, required, "Leave max_seconds out."))
     return chosen(
         target,
         eps,
@@ -124,6 +136,7 @@ def make(
         values=values,
         overlap=overlap,
         max_cells=max_cells,
+        **search,
     )
 
 
@@ -135,3 +148,4 @@ STRATEGIES: dict[str, Callable[..., Cover]] = {
     "nested": nested,
     "uniform": uniform,
 }
+SEARCHES = ("greedy",)

@@ -47,6 +47,7 @@ class Problem:
 
     target : the target, its domain set to (on all of R^n: to a box well beyond) what the cells can reach
     domain : where |F - f| <= eps is claimed
+    home : the target's own domain
     region : the compact set to cover, which holds all points of the domain with |x| < reach; None if there are none
     affine : the map used outside the cells, where `everywhere` allows points to stay
     reach, tail : |f - L| <= tail <= eps for |x| >= reach; reach is inf where that is unknown
@@ -56,6 +57,7 @@ class Problem:
     target: Target
     eps: float
     domain: Box | Ball | WholeSpace
+    home: Box | Ball
     region: Box | Ball | None
     affine: AffineMap
     everywhere: bool
@@ -90,7 +92,7 @@ class Problem:
             received = f"overlap = {overlap:g}"
             raise ValueError(_checks.message(call, received, "1e-12 <= overlap <= 0.5", "Keep the default 1e-6."))
         max_cells = _checks.count(call, "max_cells", max_cells)
-        n, m = target.dim_in, target.dim_out
+        n, m, home = target.dim_in, target.dim_out, target.domain
         if not isinstance(domain, Box | Ball | WholeSpace) or domain.dim != n:
             received = f"domain = {_checks.show(domain)}"
             required = f"a Box, Ball or WholeSpace of R^{n}"
@@ -113,7 +115,7 @@ class Problem:
             region = Ball(np.zeros(n), reach) if reach > 0 else None
             if region is not None:
                 target = target.with_domain(Box.cube(n, 10 * math.sqrt(n) * reach))
-        return cls(call, target, eps, domain, region, affine, everywhere, values, overlap, max_cells, reach, tail)
+        return cls(call, target, eps, domain, home, region, affine, everywhere, values, overlap, max_cells, reach, tail)
 
     @property
     def known_tail(self) -> float:

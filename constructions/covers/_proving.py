@@ -28,15 +28,23 @@ _SECONDS = 60.0
 _SHIFT = 0.01  # of the overlap, in diameters of the region, by which boundaries may be off in the proof
 
 
-def prove(problem: Problem, cells: list[Cell], area: Box | Ball, *, round_only: bool = False) -> Cover:
+def prove(
+    problem: Problem,
+    cells: list[Cell],
+    area: Box | Ball,
+    *,
+    round_only: bool = False,
+    small: tuple[Array, Array, Array] | None = None,
+    words: str = "greedy",
+) -> Cover:
     """The cover of these cells over `area`, the first on top, with its proved error as `error_bound`.
 
     Where the builder has no affine map outside the cells, a last one holds the whole domain. Branch and bound looks
     for points with |F - f| > eps; each gets a ball on top on which f stays within 0.98 eps of its value there, and the
     search begins anew. `error_bound` is nan where nothing bounds f between points, or the search ends undecided.
-    round_only : all cells are balls.
+    round_only : all cells are balls; small : centres, values and radii of balls beneath them; words : the strategy
     """
-    cover = _assemble(problem, cells, round_only)
+    cover = _assemble(problem, cells, round_only, small, words)
     try:
         oracle = enclosure_of(problem.target)
     except EnclosureUnavailable:
@@ -59,23 +67,32 @@ def prove(problem: Problem, cells: list[Cell], area: Box | Ball, *, round_only: 
     return replace(cover, strategy=words, error_bound=max(bracket.upper, problem.known_tail) if proved else np.nan)
 
 
-def _assemble(problem: Problem, cells: list[Cell], round_only: bool) -> Cover:
+def _assemble(
+    problem: Problem, cells: list[Cell], round_only: bool, small: tuple[Array, Array, Array] | None, words: str
+) -> Cover:
     n, m = problem.affine.dim_in, problem.affine.dim_out
-    centers = [cell.center for cell in cells]
-    shapes = [cell.shape for cell in cells]
-    values = [cell.value for cell in cells]
+    centers, shapes = [np.empty((0, n))], [np.empty((0, n, n))]
+    values = [np.empty((0, m))]
+    for cell in cells:
+        centers.append(cell.center[None])
+        shapes.append(cell.shape[None])
+        values.append(cell.value[None])
+    if small is not None:
+        centers.append(small[0])
+        shapes.append(np.eye(n) / small[2][:, None, None])
+        values.append(small[1])
     if not problem.everywhere:
         box = problem.domain.bounding_box()
-        centers.append(box.lower / 2 + box.upper / 2)
-        shapes.append(np.eye(n) / (_ROOM * box.diameter / 2))
-        values.append(problem.affine.offset)
-    shapes = np.reshape(shapes, (-1, n, n))
+        centers.append((box.lower / 2 + box.upper / 2)[None])
+        shapes.append(np.eye(n)[None] / (_ROOM * box.diameter / 2))
+        values.append(problem.affine.offset[None])
+    matrices = np.concatenate(shapes)
     return Cover(
-        np.reshape(centers, (-1, n)),
-        np.reshape(values, (-1, m)),
+        np.concatenate(centers),
+        np.concatenate(values),
         problem.affine,
-        **({"radii": 1 / shapes[:, 0, 0]} if round_only else {"shapes": shapes}),
-        strategy="greedy",
+        **({"radii": 1 / matrices[:, 0, 0]} if round_only else {"shapes": matrices}),
+        strategy=words,
         overlap=problem.overlap,
     )
 

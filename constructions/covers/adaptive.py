@@ -7,20 +7,20 @@ ball around the cube, so cells are large where f is flat.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from approx import _checks
-from approx.affine import AffineMap
 from approx.covers import Cover
-from approx.domains import Ball, Box, WholeSpace
+from approx.domains import Ball, Box
 from approx.lattice import ball_volume
-from approx.targets import Target
 from constructions.covers._problem import Problem, meets
+from constructions.covers._strategy import strategy
 from constructions.covers._values import certify
 
-__all__ = ["adaptive"]
+__all__ = ["adaptive", "leaves"]
 
 Array = NDArray[np.float64]
 _SPLITS = (1, 3, 5, 7, 9, 11, 13)  # root cubes along the longest side
@@ -32,17 +32,8 @@ _SLACK = 2.0  # that prediction may be off by this factor
 _GROWN = 2  # trees, those predicted to be smallest, that are grown to the end
 
 
-def adaptive(
-    target: Target,
-    eps: float,
-    domain: Box | Ball | WholeSpace,
-    *,
-    everywhere: bool,
-    affine: AffineMap,
-    values: str = "chebyshev",
-    overlap: float = 1e-6,
-    max_cells: int = 1_000_000,
-) -> Cover:
+@strategy("adaptive cover")
+def adaptive(problem: Problem) -> Cover:
     """Balls around the leaves of a tree of cubes, |F - f| <= eps on the domain as far as the target's claims hold.
 
     The bounding box of the domain (on all of R^n: of the ball outside which the tail is below eps) is cut into equal
@@ -70,48 +61,49 @@ def adaptive(
     >>> adaptive(f, 0.1, f.domain, everywhere=True, affine=f.affine)
     Cover(256 balls in R^2, values in R^1, strategy='adaptive')
     """
-    call = "adaptive cover"
-    problem = Problem.parse(
-        call,
-        target,
-        eps,
-        domain,
-        everywhere=everywhere,
-        affine=affine,
-        values=values,
-        overlap=overlap,
-        max_cells=max_cells,
-    )
-    name = "adaptive, center values" if values == "center" else "adaptive"
+    name = "adaptive, center values" if problem.values == "center" else "adaptive"
     if problem.region is None:
         return problem.empty(name)
+    return problem.finish(name, *leaves(problem))
+
+
+def leaves(
+    problem: Problem, hidden: Callable[[Array, Array], NDArray[np.bool_]] | None = None
+) -> tuple[Array, Array, Array, float]:
+    """Centres (N, n), values (N, m), radii (N,) of the cells, and the largest certified bound of |F - f|.
+
+    hidden : says of boxes [lower, upper], each (k, n), which of them need no cell. Errors: as for `adaptive`.
+    """
+    call, target = problem.call, problem.target
     if target.dim_in > _MAX_DIM:
         received = f"a target of R^{target.dim_in}"
         raise ValueError(_checks.message(call, received, f"dimension <= {_MAX_DIM}", "Use cover='uniform'."))
     if target.modulus is None and target.enclosure is None:
         received = f"target {target.name!r} with neither modulus nor enclosure"
         raise ValueError(_checks.message(call, received, "one of them", "Pass lipschitz= or enclosure=."))
-    trees = [_Tree(problem, splits) for splits in _SPLITS if splits == 1 or splits**target.dim_in <= _MAX_ROOTS]
+    trees = [_Tree(problem, splits, hidden) for splits in _SPLITS if splits == 1 or splits**target.dim_in <= _MAX_ROOTS]
     ranked = sorted(((tree.estimate(), i) for i, tree in enumerate(trees)))[:_GROWN]
     least = ranked[0][0]
     roughly = "more than 1e+308" if least == math.inf else f"roughly {least:.3g}"
-    if least > _SLACK * max_cells + 100:
+    if least > _SLACK * problem.max_cells + 100:
         raise problem.too_many(f"{roughly} cells or more, judged from {_PATHS} points")
-    best, limit = None, max_cells
+    best, limit = None, problem.max_cells
     for _, i in ranked:
         if trees[i].grow(limit):
             best, limit = trees[i], trees[i].count - 1
     if best is None:
         raise problem.too_many(f"{roughly} cells, judged from {_PATHS} points, and outgrew the limit")
-    return problem.finish(name, *best.cells())
+    return best.cells()
 
 
 class _Tree:
     """Cubes of side `side` 2^-level, given by their integer positions; `levels` holds the accepted cells
     (centers, values, radius), large to small."""
 
-    def __init__(self, problem: Problem, splits: int):
-        self.problem = problem
+    def __init__(
+        self, problem: Problem, splits: int, hidden: Callable[[Array, Array], NDArray[np.bool_]] | None = None
+    ):
+        self.problem, self.hidden = problem, hidden
         self.count, self.error = 0, 0.0
         self.levels: list[tuple[Array, Array, float]] = []
         box = problem.region.bounding_box()
@@ -171,6 +163,8 @@ class _Tree:
         problem, side = self.problem, math.ldexp(self.side, -level)
         lower, upper = self.corner + index * side, self.corner + (index + 1) * side
         needed = meets(problem.region, lower, upper)
+        if self.hidden is not None:
+            needed[needed] = ~self.hidden(lower[needed], upper[needed])
         centers = self._centers(index[needed], level)
         half_diagonal = side * math.sqrt(index.shape[1]) / 2
         served = problem.affine_bounds(centers, half_diagonal, lower[needed], upper[needed])

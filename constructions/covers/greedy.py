@@ -9,6 +9,7 @@ ellipsoids, the sides of a saddle giants whose boundaries follow the level sets,
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -18,12 +19,13 @@ from tqdm import tqdm
 from approx import _checks
 from approx.affine import AffineMap
 from approx.covers import Cover
-from approx.domains import Ball, Box, WholeSpace
-from approx.targets import Target
+from approx.domains import Ball, Box
+from constructions.covers._beneath import beneath
 from constructions.covers._canvas import Canvas
 from constructions.covers._growth import Cell, Effort, grow
 from constructions.covers._problem import Problem
 from constructions.covers._proving import prove
+from constructions.covers._strategy import strategy
 
 __all__ = ["greedy"]
 
@@ -37,18 +39,13 @@ _AROUND = 1.15
 _RADIAL = 0.9  # the share of what is to be painted where f differs from a radial function by at most eps/2
 
 
+@strategy("greedy cover")
 def greedy(
-    target: Target,
-    eps: float,
-    domain: Box | Ball | WholeSpace,
+    problem: Problem,
     *,
-    everywhere: bool,
-    affine: AffineMap,
-    values: str = "chebyshev",
-    overlap: float = 1e-6,
-    max_cells: int = 1_000_000,
     seed: int = 0,
     effort: Effort | None = None,
+    max_seconds: float | None = None,
     progress: bool = False,
 ) -> Cover:
     """Ellipsoids, each chosen to paint most of what is left; |F - f| <= eps on the domain by branch and bound.
@@ -63,8 +60,12 @@ def greedy(
 
     values : "chebyshev" only: a cell takes the middle of what it shows
     everywhere, overlap, max_cells : as for `uniform`
-    seed : of the search; the same seed gives the same cover
+    seed : of the search; the same seed gives the same cover, unless max_seconds ends it
     effort : how hard every step searches
+    max_seconds : choose no further large cell after this time, or after Ctrl-C: what is left then is painted beneath
+        them with the cells of `adaptive`, which takes many more but little time. The cover's `strategy` says so, and
+        how many of each there are. Completing and proving the cover come on top of it. None: the search goes on to
+        its end, and Ctrl-C ends it without a cover
 
     Dimensions 1 to 3. Time and memory grow like samples x cells. Raises TooManyCells, a ValueError, when the cells
     outnumber max_cells; ValueError or TypeError for arguments that do not fit each other.
@@ -74,43 +75,47 @@ def greedy(
     >>> cover = greedy(f, 0.2, f.domain, everywhere=True, affine=f.affine)
     >>> bool(cover.error_bound <= 0.2)
     True
+    >>> greedy(f, 0.2, f.domain, everywhere=True, affine=f.affine, max_seconds=0).strategy
+    'greedy, ended by max_seconds = 0: 0 large cells, 5 adaptive ones beneath'
     """
-    call = "greedy cover"
-    problem = Problem.parse(
-        call,
-        target,
-        eps,
-        domain,
-        everywhere=everywhere,
-        affine=affine,
-        values=values,
-        overlap=overlap,
-        max_cells=max_cells,
-    )
-    if values != "chebyshev":
+    call, started = problem.call, time.perf_counter()
+    if problem.values != "chebyshev":
         action = "Pass values='chebyshev', or use cover='uniform' or 'adaptive'."
-        raise ValueError(_checks.message(call, f"values = {values!r}", "values = 'chebyshev'", action))
-    n = target.dim_in
+        raise ValueError(_checks.message(call, f"values = {problem.values!r}", "values = 'chebyshev'", action))
+    n = problem.target.dim_in
     if n not in _NODES:
         action = "Use cover='adaptive' or 'uniform'."
         raise ValueError(_checks.message(call, f"a target of R^{n}", f"dimension <= {max(_NODES)}", action))
     seed = _checks.count(call, "seed", seed, least=0)
+    if max_seconds is not None:
+        max_seconds = _seconds(problem, max_seconds)
     if problem.region is None:
         return problem.empty("greedy")
     effort = effort or Effort()
     area, walled = _area(problem)
     if problem.reach == math.inf:
         problem = replace(problem, affine=_background(problem, area))
-    inner = problem.eps * (1 - _MARGIN)
-    canvas = Canvas(problem.target, area, _nodes(problem, area), _LINES[n], walled=walled)
+    inner = replace(problem, eps=problem.eps * (1 - _MARGIN))
     # On all of R^n, a slope passes exactly through the layers of balls only.
-    round_only = not domain.compact and not problem.affine.is_constant
-    rng = np.random.default_rng(seed)
-    options = {"center": _source(problem, area), "round_only": round_only, "progress": progress}
-    cells = paint(canvas, inner, problem.affine, effort, rng, problem.max_cells, **options)
-    if cells is None:
+    round_only = not problem.domain.compact and not problem.affine.is_constant
+    deadline = None if max_seconds is None else started + max_seconds
+    cells: list[Cell] = []
+    stopped = "max_seconds"
+    if max_seconds is None or max_seconds > 0:
+        canvas = Canvas(problem.target, area, _nodes(problem, area), _LINES[n], walled=walled)
+        rng = np.random.default_rng(seed)
+        options = {"center": _source(problem, area), "round_only": round_only, "progress": progress}
+        cells, stopped = paint(
+            canvas, inner.eps, problem.affine, effort, rng, problem.max_cells, deadline=deadline, **options
+        )
+    if stopped == "max_cells":
         raise problem.too_many(f"more than {problem.max_cells} ellipsoids")
-    return prove(problem, cells, area, round_only=round_only)
+    if stopped == "painted":
+        return prove(problem, cells, area, round_only=round_only)
+    because = "interrupted" if stopped == "interrupted" else f"ended by max_seconds = {max_seconds:g}"
+    small = beneath(inner, cells)
+    words = f"greedy, {because}: {len(cells):,} large cells, {len(small[0]):,} adaptive ones beneath"
+    return prove(problem, cells, area, round_only=round_only, small=small, words=words)
 
 
 def paint(
@@ -123,21 +128,26 @@ def paint(
     *,
     center: Array | None = None,
     round_only: bool = False,
+    deadline: float | None = None,
     progress: bool = False,
-) -> list[Cell] | None:
-    """Cells, the first on top, until |f - affine| <= eps at every sample without one; None if those are too many.
+) -> tuple[list[Cell], str]:
+    """Cells, the first on top, and why there are no more: "painted" (|f - affine| <= eps at every sample without one),
+    "max_cells", "max_seconds" (by the clock of time.perf_counter) or, if there is a deadline, "interrupted".
 
     They are grown from the extremes of f - affine inward, or outward from `center`.
     """
     cells: list[Cell] = []
-    with tqdm(desc="greedy cover", unit="cell", disable=not progress) as bar:
+    bar = tqdm(desc="greedy cover", unit="cell", disable=not progress)
+    try:
         while True:
             size = np.linalg.norm(canvas.values - affine(canvas.points), axis=1)
             open_size = np.where(canvas.done | canvas.wall, -1.0, size)
             if open_size.max() <= eps:
-                return cells
+                return cells, "painted"
             if len(cells) == max_cells:
-                return None
+                return cells, "max_cells"
+            if deadline is not None and time.perf_counter() >= deadline:
+                return cells, "max_seconds"
             if center is None:
                 anchor, urge = int(open_size.argmax()), effort.urgency / (2 * eps) * size
             else:
@@ -146,6 +156,27 @@ def paint(
             cells.append(grow(canvas, eps, affine, effort, rng, anchor, urge, center=center, round_only=round_only))
             bar.update()
             bar.set_postfix_str(f"{np.mean(open_size > eps):.1%} to paint", refresh=False)
+    except KeyboardInterrupt:
+        if deadline is None:
+            raise
+        return cells, "interrupted"
+    finally:
+        bar.close()
+
+
+def _seconds(problem: Problem, max_seconds: float) -> float:
+    """A checked budget. Raises ValueError or TypeError."""
+    call, target = problem.call, problem.target
+    if not (isinstance(max_seconds, float) and max_seconds == math.inf):
+        max_seconds = _checks.finite(call, "max_seconds", max_seconds)
+    if max_seconds < 0:
+        action = "Pass seconds, or None."
+        raise ValueError(_checks.message(call, f"max_seconds = {max_seconds:g}", "max_seconds >= 0", action))
+    if target.modulus is None and target.enclosure is None:
+        received = f"max_seconds for target {target.name!r} with neither modulus nor enclosure"
+        action = "Pass lipschitz= or enclosure=, or max_seconds=None."
+        raise ValueError(_checks.message(call, received, "one of them, for small cells when time is up", action))
+    return max_seconds
 
 
 def _area(problem: Problem) -> tuple[Box | Ball, bool]:

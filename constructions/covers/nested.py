@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from approx import _checks
 from approx.affine import AffineMap
 from approx.covers import Cover
-from approx.domains import Ball, Box, WholeSpace
+from approx.domains import Ball
 from approx.targets import EllipsoidLevels, PlaneLevels, Target
 from constructions.covers._background import best_line
 from constructions.covers._painting import Painting, shells, strips
 from constructions.covers._problem import Problem
 from constructions.covers._recognise import NotNested, levels_of
+from constructions.covers._strategy import strategy
 
 __all__ = ["NotNested", "nested"]
 
@@ -31,17 +32,8 @@ _EVEN = 0.2  # the share of positions that is spread evenly
 _SPARE = 1000.0  # on R^n the profile is followed to where the tail is below eps over this
 
 
-def nested(
-    target: Target,
-    eps: float,
-    domain: Box | Ball | WholeSpace,
-    *,
-    everywhere: bool,
-    affine: AffineMap,
-    values: str = "chebyshev",
-    overlap: float = 1e-6,
-    max_cells: int = 1_000_000,
-) -> Cover:
+@strategy("nested cover")
+def nested(problem: Problem) -> Cover:
     """Cells between level sets of f = g(t(x)), t = |A (x - c)| or w.x, |F - f| <= eps as far as f has that form.
 
     t is what `target.levels` declares, or recognised from gradients; every function of one variable has it. Nothing
@@ -67,44 +59,32 @@ def nested(
     Raises NotNested, a ValueError, with the reason, where f is not of that form or where even thin shells miss eps;
     TooManyCells beyond max_cells; else as `uniform`.
 
-    >>> from approx import targets
+    >>> from approx import domains, targets
     >>> f = targets.gaussian(dim=10)
-    >>> nested(f, 0.06, WholeSpace(10), everywhere=True, affine=f.affine)
+    >>> nested(f, 0.06, domains.WholeSpace(10), everywhere=True, affine=f.affine)
     Cover(8 balls in R^10, values in R^1, strategy='nested shells')
     """
-    call = "nested cover"
-    problem = Problem.parse(
-        call,
-        target,
-        eps,
-        domain,
-        everywhere=everywhere,
-        affine=affine,
-        values=values,
-        overlap=overlap,
-        max_cells=max_cells,
-    )
-    if values != "chebyshev":
-        raise _refusal(call, target, f"values = {values!r}, which belong to cells about their own centres")
+    if problem.values != "chebyshev":
+        raise _refusal(problem, f"values = {problem.values!r}, which belong to cells about their own centres")
     if problem.region is None:
         return problem.empty("nested")
-    if domain.compact:  # no tail is needed where the affine map is free
-        problem = replace(problem, region=domain, reach=np.inf, tail=np.inf)
+    if problem.domain.compact:  # no tail is needed where the affine map is free
+        problem = replace(problem, region=problem.domain, reach=np.inf, tail=np.inf)
     try:
-        levels = levels_of(problem.target, target.domain if problem.domain.compact else problem.region)
+        levels = levels_of(problem.target, problem.home if problem.domain.compact else problem.region)
         found = [_cut(problem, kind) for kind in _kinds(levels)]
     except NotNested as obstacle:
-        raise _refusal(call, target, str(obstacle)) from obstacle
+        raise _refusal(problem, str(obstacle)) from obstacle
     cover = min(found, key=len)
-    if len(cover) > max_cells:
+    if len(cover) > problem.max_cells:
         raise problem.too_many(f"{len(cover):,} cells")
     return cover
 
 
-def _refusal(call: str, target: Target, because: str) -> NotNested:
-    received = f"target {target.name!r}: {because}"
+def _refusal(problem: Problem, because: str) -> NotNested:
+    received = f"target {problem.target.name!r}: {because}"
     action = "Use cover='adaptive', or declare levels= if you know them."
-    return NotNested(_checks.message(call, received, "a function of one quantity |A (x - c)| or w.x", action))
+    return NotNested(_checks.message(problem.call, received, "a function of one quantity |A (x - c)| or w.x", action))
 
 
 def _kinds(levels: EllipsoidLevels | PlaneLevels) -> list[EllipsoidLevels | PlaneLevels]:

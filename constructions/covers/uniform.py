@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from approx import _checks
-from approx.affine import AffineMap
 from approx.covers import Cover
-from approx.domains import Ball, Box, WholeSpace
+from approx.domains import Ball, Box
 from approx.lattice import Lattice
-from approx.targets import Target
 from constructions.covers._problem import Problem, TooManyCells
+from constructions.covers._strategy import strategy
 from constructions.covers._values import certify
 
 __all__ = ["uniform"]
@@ -31,17 +30,8 @@ _ENLARGE = 1.5
 _HALVINGS = 6
 
 
-def uniform(
-    target: Target,
-    eps: float,
-    domain: Box | Ball | WholeSpace,
-    *,
-    everywhere: bool,
-    affine: AffineMap,
-    values: str = "center",
-    overlap: float = 1e-6,
-    max_cells: int = 1_000_000,
-) -> Cover:
+@strategy("uniform cover", values="center")
+def uniform(problem: Problem) -> Cover:
     """Balls of one radius r with |F - f| <= eps on the domain, as far as the target's own claims hold.
 
     r = target.radius_for(eps), the largest with modulus(r) <= eps; the lattice has the covering radius r/(1 + overlap),
@@ -67,26 +57,16 @@ def uniform(
     >>> uniform(f, 0.1, f.domain, everywhere=True, affine=f.affine)
     Cover(241 balls in R^2, values in R^1, strategy='uniform')
     """
-    problem = Problem.parse(
-        "uniform cover",
-        target,
-        eps,
-        domain,
-        everywhere=everywhere,
-        affine=affine,
-        values=values,
-        overlap=overlap,
-        max_cells=max_cells,
-    )
-    name = "uniform, chebyshev values" if values == "chebyshev" else "uniform"
+    name = "uniform, chebyshev values" if problem.values == "chebyshev" else "uniform"
     if problem.region is None:
         return problem.empty(name)
     radius = min(problem.target.radius_for(problem.eps), 2 * problem.region.diameter)
     best = _layout(problem, radius, "center")
     if best is None:
-        received = f"target {target.name!r} with a modulus that exceeds eps = {eps:g} below the radius {radius:.3g}"
+        with_modulus = f"a modulus that exceeds eps = {problem.eps:g} below the radius {radius:.3g}"
+        received = f"target {problem.target.name!r} with {with_modulus}"
         raise ValueError(_checks.message(problem.call, received, "a non-decreasing modulus", "Correct the modulus."))
-    if values == "chebyshev":
+    if problem.values == "chebyshev":
         best = _enlarge(problem, best)
     return problem.finish(
         name, best.centers, best.values, np.full(len(best.centers), best.radius), best.error, best.lattice

@@ -1,6 +1,8 @@
 """Greedy ellipsoids: the rule on dense points, against definitions by brute force."""
 
+import importlib
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +16,12 @@ from approx.targets import Target
 from constructions import build
 from constructions.covers import TooManyCells, _proving, greedy, make, uniform
 from constructions.covers._canvas import Canvas
-from constructions.covers._growth import Cell
+from constructions.covers._growth import Cell, grow
 from constructions.covers._problem import Problem
 from constructions.covers._proving import prove
 from constructions.covers._quadrics import ball, climb, held, holds, quadric, rounded, scores, shape_of, span
+
+greedy_module = importlib.import_module("constructions.covers.greedy")
 
 
 def flat(target, value=0.0):
@@ -125,6 +129,108 @@ def test_same_seed_same_bits():
     for name in ("centers", "shapes", "values"):
         assert getattr(one, name).tobytes() == getattr(two, name).tobytes()
     assert one.centers.tobytes() != other.centers.tobytes()
+
+
+TIMED = [
+    (targets.cone(dim=1), 0.05, False),
+    (targets.gaussian(dim=1), 0.05, True),
+    (targets.franke(), 0.1, False),
+    (targets.saddle(), 0.15, True),
+    (targets.saddle(dim=3), 0.35, False),
+]
+
+
+@pytest.mark.parametrize(("target", "eps", "everywhere"), TIMED, ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize("seconds", [0, 1e-3])
+def test_when_time_is_up_small_cells_finish_the_cover(target, eps, everywhere, seconds):
+    cover = greedy(target, eps, target.domain, everywhere=everywhere, affine=flat(target), max_seconds=seconds)
+    assert_good(cover, target, eps, target.domain, target.domain.sample(20_000), captured=not everywhere)
+    large, small = counts(cover)
+    assert large + small + (not everywhere) == len(cover)
+    assert f"ended by max_seconds = {seconds:g}:" in cover.strategy
+
+
+def counts(cover):
+    return [int(k) for k in re.findall(r"(\d+) (?:large|adaptive)", cover.strategy.replace(",", ""))]
+
+
+def after(cells, monkeypatch, event):
+    """From the cell with that number on, grow calls `event` first."""
+    grown = []
+
+    def counted(*args, **options):
+        grown.append(None)
+        if len(grown) > cells:
+            event()
+        return grow(*args, **options)
+
+    monkeypatch.setattr(greedy_module, "grow", counted)
+
+
+@pytest.mark.parametrize("domain", [None, WholeSpace(2)])
+def test_large_cells_stay_on_top_of_the_small_ones(domain, monkeypatch):
+    target, eps, grown = targets.affine_bump(dim=2), 0.15, 3
+    domain = domain or target.domain
+    whole = greedy(target, eps, domain, everywhere=True, affine=target.affine)
+    clock = iter([0.0] * (grown + 1))
+    monkeypatch.setattr(greedy_module.time, "perf_counter", lambda: next(clock, 1e9))
+    cover = greedy(target, eps, domain, everywhere=True, affine=target.affine, max_seconds=10)
+    monkeypatch.undo()
+    large, small = counts(cover)
+    assert (large, small > 10, len(cover)) == (grown, True, grown + small)
+    assert cover.centers[:grown].tobytes() == whole.centers[:grown].tobytes()
+    assert cover.is_balls == (not domain.compact)
+    points = np.concatenate([target.domain.sample(20_000), domain.sample(20_000)])
+    assert_good(cover, target, eps, domain, points, captured=False)
+    assert small < counts(greedy(target, eps, domain, everywhere=True, affine=target.affine, max_seconds=0))[1]
+
+
+def test_an_interrupt_keeps_the_cells_if_there_is_a_budget(monkeypatch):
+    f = sine()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    after(4, monkeypatch, interrupt)
+    cover = greedy(f, 0.15, f.domain, everywhere=True, affine=flat(f), max_seconds=math.inf)
+    assert cover.strategy.startswith("greedy, interrupted: 4 large cells, ")
+    assert_good(cover, f, 0.15, f.domain, f.domain.sample(20_000), captured=False)
+    with pytest.raises(KeyboardInterrupt):
+        greedy(f, 0.15, f.domain, everywhere=True, affine=flat(f))
+
+
+def test_enough_time_changes_nothing():
+    f = sine()
+    options = {"everywhere": True, "affine": flat(f)}
+    one, two = greedy(f, 0.2, f.domain, **options), greedy(f, 0.2, f.domain, max_seconds=math.inf, **options)
+    assert one.shapes.tobytes() == two.shapes.tobytes() and one.strategy == two.strategy == "greedy"
+
+
+@pytest.mark.parametrize("domain", [Box.cube(2, 3.0), WholeSpace(2)])
+def test_a_network_of_an_early_end_is_certified(domain):
+    built = build(targets.peaks(), 0.2, cover="greedy", domain=domain, max_seconds=0.05, samples=5000)
+    assert built.report.claim == "certified" and built.report.upper <= 0.2
+    assert "ended by max_seconds = 0.05: " in repr(built)
+
+
+@pytest.mark.parametrize("seconds", [-1, math.nan, -math.inf, "3", True])
+def test_bad_budgets(seconds):
+    f = targets.gaussian(dim=1)
+    with pytest.raises(
+        (ValueError, TypeError), match=r"greedy cover: received max_seconds = .*; required .*max_sec|a real"
+    ):
+        build(f, 0.2, cover="greedy", max_seconds=seconds)
+
+
+def test_a_budget_for_what_takes_none_is_refused():
+    f = targets.gaussian(dim=1)
+    with pytest.raises(ValueError, match="received max_seconds with cover = 'uniform'; required a cover that searches"):
+        build(f, 0.2, cover="uniform", max_seconds=3)
+    with pytest.raises(ValueError, match="received max_seconds with a Cover made by hand"):
+        build(f, 0.2, cover=build(f, 0.2, verify=False).cover, max_seconds=3)
+    bare = Target(fn=lambda x: x[:, 0], dim_in=1, domain=Box([0.0], [1.0]), name="bare")
+    with pytest.raises(ValueError, match="'bare' with neither modulus nor enclosure; required one of them, for small"):
+        greedy(bare, 0.1, bare.domain, everywhere=True, affine=flat(bare), max_seconds=3)
 
 
 def test_a_network_is_built_and_certified():
