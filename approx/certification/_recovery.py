@@ -134,11 +134,12 @@ class Recovery:
         fixed = (*chain.arrays, chain.dim_in, self.maps, self.defects, self.based, self.pull, self.keep)
 
         def work(first: int, stop: int) -> None:
-            part = slice(first, stop)
-            _captured.settle(
-                *fixed, starts[part], digits, *_RANGE[digits], found.following[part],
-                found.values[part], found.errors[part], found.doubtful[part], found.gaps[part],
-            )  # fmt: skip
+            for wave in range(first, stop, _captured.WAVE):
+                part = slice(wave, min(wave + _captured.WAVE, stop))
+                _captured.settle(
+                    *fixed, starts[part], digits, *_RANGE[digits], found.following[part],
+                    found.values[part], found.errors[part], found.doubtful[part], found.gaps[part],
+                )  # fmt: skip
 
         for_slices(work, count, _captured.LANES, least=2 * _captured.LANES)
         found.errors[:] *= OUTWARD

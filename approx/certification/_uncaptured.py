@@ -24,6 +24,7 @@ import math
 import numpy as np
 
 from approx._compile import compiled
+from approx.certification._errorfree import add, product
 
 __all__ = ["recover", "spread"]
 
@@ -35,27 +36,6 @@ def _gamma(operations, unit):  # pragma: no cover - compiled
     """k u / (1 - k u), inf where it means nothing."""
     total = operations * unit
     return total / (1.0 - total) if total < 0.5 else np.inf
-
-
-@_compile
-def _product(a, b):  # pragma: no cover - compiled
-    """Dekker: a b = p + e exactly, unless it overflows or underflows."""
-    p = a * b
-    t = 134217729.0 * a
-    ah = t - (t - a)
-    al = a - ah
-    t = 134217729.0 * b
-    bh = t - (t - b)
-    bl = b - bh
-    return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
-
-
-@_compile
-def _add(a, b):  # pragma: no cover - compiled
-    """Knuth: a + b = s + e exactly."""
-    s = a + b
-    t = s - a
-    return s, (a - (s - t)) + (b - t)
 
 
 @_compile
@@ -103,8 +83,8 @@ def recover(first_row, first_entry, column, weight, bias, retire, dim, maps, def
                     value = before[column[e], a]
                     if value == 0.0:
                         continue
-                    p, e1 = _product(weight[e], value)
-                    high, e2 = _add(high, p)
+                    p, e1 = product(weight[e], value)
+                    high, e2 = add(high, p)
                     low += e1 + e2
                     rough += abs(e1) + abs(e2)
                     size += abs(p)

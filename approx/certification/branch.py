@@ -270,7 +270,7 @@ class _Search:
         """Halve boxes until the question is decided, the budget ends, or `enough` boxes wait."""
         top = None
         try:
-            while not self.decided() and self.live < enough:
+            while not self.decided() and (enough == np.inf or self.live < enough):
                 if time.time() > self.limits.deadline or self.boxes >= self.limits.boxes or self.stopped:
                     self.stopped = True
                     break

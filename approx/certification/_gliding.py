@@ -1,0 +1,146 @@
+"""Trajectories that pass a span of layers without rounding, compiled; what `_captured` does step by step, faster.
+
+Let all lanes be multiples of g in a coordinate, and no larger than s. A row is exact in all lanes if it is for g and s,
+so one scalar test per row replaces one per lane, and what a lane is a multiple of behind the span follows from paths
+through the span, which are the same for all lanes. Where the test fails, or a norm is too near to 1, nothing is
+decided here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from approx._compile import compiled
+
+__all__ = ["LANES", "glide", "paths"]
+
+LANES = 64
+_compile = compiled(error_model="numpy", fastmath={"contract"})
+_FAR = 2.0**500
+
+
+@_compile
+def paths(first_row, first_entry, column, grid, bias_grid, first, stop, now, new):  # pragma: no cover - compiled
+    """now (width, width + 1): entry (j, c) times the grid of coordinate c before the span, and the last entry, are what
+    coordinate j is a multiple of behind it. False if that leaves the range where such products are exact."""
+    width = now.shape[0]
+    now[:] = np.inf
+    for j in range(width):
+        now[j, j] = 1.0
+    for layer in range(first, stop):
+        origin = first_row[layer]
+        for row in range(origin, first_row[layer + 1]):
+            j = row - origin
+            new[j] = np.inf
+            new[j, width] = bias_grid[row]
+            for e in range(first_entry[row], first_entry[row + 1]):
+                for c in range(width + 1):
+                    new[j, c] = min(new[j, c], grid[e] * now[column[e], c])
+        for j in range(first_row[layer + 1] - origin):
+            for c in range(width + 1):
+                now[j, c] = new[j, c]
+                if now[j, c] < np.inf and not 1 / _FAR < now[j, c] < _FAR:
+                    return False
+    return True
+
+
+@_compile
+def glide(
+    first_row,
+    first_entry,
+    column,
+    weight,
+    grid,
+    bias,
+    bias_grid,
+    step,
+    first,
+    stop,
+    digits,
+    smallest,
+    largest,
+    through,
+    state,
+    spare,
+    multiple,
+    alive,
+    names,
+    following,
+):  # pragma: no cover - compiled
+    """Move the lanes of state, multiple (width, LANES) through the layers first .. stop; alive (LANES,) and following
+    as in `settle`, names (lanes,), through: what `paths` found. False if they must be taken step by step."""
+    width = state.shape[0]
+    unit, most = 2.0**-digits, 2.0**digits
+    far = (1.0 + (width + 3.0) * 2.0 * unit) ** 2 * (1 + 2.0**-40)
+    common, sizes = np.empty(width), np.empty(width)
+    after, new_sizes = np.empty(width), np.empty(width)
+    norm = np.empty(LANES)
+    for j in range(width):
+        common[j], sizes[j] = multiple[j].min(), np.abs(state[j]).max()
+    now, new = state, spare
+    for layer in range(first, stop):
+        origin = first_row[layer]
+        rows = first_row[layer + 1] - origin
+        norm[:] = 0.0
+        for j in range(rows):
+            row = origin + j
+            shift = bias[row]
+            size, least = abs(shift), bias_grid[row]
+            line = new[j]
+            begin = first_entry[row]
+            end = first_entry[row + 1]
+            for e in range(begin, end):
+                c = column[e]
+                w = weight[e]
+                size += abs(w) * sizes[c]
+                least = min(least, grid[e] * common[c])
+                source = now[c]
+                if e == begin:
+                    for k in range(LANES):
+                        line[k] = shift + w * source[k]
+                else:
+                    for k in range(LANES):
+                        line[k] += w * source[k]
+            if begin == end:
+                line[:] = shift
+            if not (least >= smallest and size * (1 + 2.0**-20) <= min(least * most, largest)):
+                return False
+            after[j], new_sizes[j] = least, size
+            for k in range(LANES):
+                norm[k] += line[k] * line[k]
+        common, after = after, common
+        sizes, new_sizes = new_sizes, sizes
+        now, new = new, now
+        if not step[layer]:
+            continue
+        near = 0
+        for k in range(LANES):
+            near += 0 if norm[k] > far else 1
+        if near == 0:
+            continue
+        for k in range(LANES):
+            if norm[k] > far:
+                continue
+            if not abs(np.sqrt(norm[k]) - 1.0) > (width + 3.0) * 2.0 * unit:
+                return False
+            if norm[k] < 1.0:
+                if alive[k]:
+                    alive[k] = False
+                    following[names[k]] = layer
+                for j in range(rows):
+                    now[j, k] = 0.0
+                norm[k] = 0.0
+    if now is not state:
+        state[:] = now
+    for k in range(LANES):
+        if not alive[k]:
+            continue
+        for j in range(width):
+            after[j] = multiple[j, k]
+        for j in range(width):
+            least = through[j, width]
+            for c in range(width):
+                if through[j, c] < np.inf:
+                    least = min(least, through[j, c] * after[c])
+            multiple[j, k] = least
+    return True

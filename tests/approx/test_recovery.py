@@ -1,0 +1,171 @@
+"""What the stored weights do to points, against the same in rational arithmetic."""
+
+import itertools
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from approx.activations import StepReLU
+from approx.certification import _exact, _recovery
+from approx.certification._chain import chain_of
+from approx.networks import RadialNetwork
+
+KINDS = ["dyadic", "integers", "digits", "cancelling", "far", "subnormal", "explosive", "narrow"]
+
+
+def network(layers, step=True):
+    """Layers (W, b) of float64 arrays, all Step-ReLU but the last."""
+    tensors = [(torch.from_numpy(np.array(w)), torch.from_numpy(np.array(b))) for w, b in layers]
+    kinds = [StepReLU() if step else None] * (len(layers) - 1) + [None]
+    return RadialNetwork.from_layers([(w, b, kind) for (w, b), kind in zip(tensors, kinds, strict=True)])
+
+
+def random_layers(kind, seed):
+    rng = np.random.default_rng(seed)
+    count = {"digits": 12, "explosive": 640}.get(kind, 60)
+    widths = [2, *rng.integers(1, 5, count - 1), 2]
+    if kind == "explosive":
+        widths = [1] * count + [2]
+    layers = []
+    for inputs, outputs in itertools.pairwise(widths):
+        w, b = rng.normal(size=(outputs, inputs)), rng.normal(size=outputs)
+        if kind != "explosive":
+            w[rng.uniform(size=w.shape) < 0.3] = -0.0
+            b[rng.uniform(size=b.shape) < 0.3] = -0.0
+        if kind == "dyadic":
+            w, b = np.sign(w) * 2.0 ** rng.integers(-3, 4, w.shape), np.round(b * 64) / 64
+        elif kind == "integers":
+            w, b = np.round(w), np.round(4 * b)
+        elif kind == "cancelling":
+            w = np.round(2 * w) * (1 + 2.0**-40 * rng.integers(-1, 2, w.shape))
+        elif kind == "far":
+            w *= 2.0 ** rng.integers(-200, 201)
+        elif kind == "subnormal":
+            b *= 5e-324 * 2.0 ** rng.integers(0, 60)
+        elif kind == "narrow":
+            w = np.where(rng.uniform(size=w.shape) < 0.8, 0.0, w)
+        layers.append((w, b))
+    return layers
+
+
+def affine_in_rationals(layers):
+    """[slope, offset] of the composition, and the most binary digits of a row over its common power of two."""
+    n = layers[0][0].shape[1]
+    rows = [[Fraction(int(a == j)) for a in range(n + 1)] for j in range(n)]
+    most = 0
+    for w, b in layers:
+        rows = [
+            [
+                sum((Fraction(f) * row[a] for f, row in zip(weights, rows, strict=True) if f), Fraction(0))
+                + (Fraction(shift) if a == n else 0)
+                for a in range(n + 1)
+            ]
+            for weights, shift in zip(w.tolist(), b.tolist(), strict=True)
+        ]
+        for row in rows:
+            below = max(value.denominator for value in row)
+            integers = [int(value * below) for value in row]
+            spare = min((i & -i for i in integers if i), default=1)
+            most = max(most, *((abs(i) // spare).bit_length() for i in integers))
+    return rows, most
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_affine_map_is_that_of_rational_arithmetic(kind):
+    for seed in range(1 if kind == "explosive" else 12):
+        layers = random_layers(kind, seed)
+        found = _exact.exact_affine(chain_of(network(layers), "test"))
+        rows, most = affine_in_rationals(layers)
+        assert found == (rows if most <= 1 << 15 else None)
+        assert (found is None) == (kind == "explosive")
+
+
+def passed(chain):
+    """How many layers go through in sums of floating-point numbers, and how many terms the last ones have."""
+    n = chain.dim_in
+    entries, counts = np.zeros((chain.width, n + 1, _exact._TERMS)), np.zeros((chain.width, n + 1), np.int64)
+    entries[range(n), range(n), 0], counts[range(n), range(n)] = 1.0, 1
+    arrays = (chain.first_row, chain.first_entry, chain.column, chain.weight, chain.bias)
+    return _exact._expansions(*arrays, entries, counts), counts.max()
+
+
+def test_how_far_sums_of_numbers_go():
+    """All the way where digits stay few, and part of it where they multiply or leave the range."""
+    whole, part = 0, 0
+    for kind in KINDS:
+        for seed in range(6):
+            chain = chain_of(network(random_layers(kind, seed)), "test")
+            done, terms = passed(chain)
+            assert terms <= _exact._TERMS
+            whole += done == len(chain)
+            part += 0 < done < len(chain)
+            assert done == len(chain) or kind not in ("dyadic", "integers")
+    assert whole > 10
+    assert part > 10
+
+
+def carried_by(layers):
+    """For the zero state after each Step-ReLU layer: the layer that zeroes it again or -1, and the final value."""
+    following, values = [], []
+    for start in range(len(layers) - 1):
+        state, zeroed = [Fraction(0)] * layers[start][0].shape[0], -1
+        for i in range(start + 1, len(layers)):
+            w, b = layers[i]
+            state = [
+                sum((Fraction(f) * s for f, s in zip(row, state, strict=True) if f and s), Fraction(shift))
+                for row, shift in zip(w.tolist(), b.tolist(), strict=True)
+            ]
+            if i < len(layers) - 1 and sum(s * s for s in state) < 1:
+                zeroed = i
+                break
+        following.append(zeroed)
+        values.append(state)
+    return following, values
+
+
+def painted(count, codes, seed, special=None):
+    """Layers that carry x and a code, moved by the difference of two codes; `special` layers scale by a factor."""
+    rng = np.random.default_rng(seed)
+    code = rng.integers(0, codes, count + 1).astype(float)
+    layers = []
+    for i in range(count):
+        w, b = np.eye(3), np.zeros(3)
+        w[0, 2], w[1, 2] = rng.integers(-3, 4), code[i + 1] - code[i]
+        b[1] = code[i] - code[i + 1]
+        if special is not None and i % 97 == 50:
+            w, b[1] = special * w, special * b[1]
+        layers.append((w, b))
+    return [*layers, (np.ones((1, 3)), np.array([0.5]))]
+
+
+@pytest.mark.parametrize(
+    ("count", "codes", "special"),
+    [(400, 6, None), (300, 250, None), (300, 40, 0.5), (200, 200, 0.1), (150, 30, 2.0**200), (150, 30, 2.0**-300)],
+)
+def test_zeroed_states_are_those_of_rational_arithmetic(count, codes, special):
+    """Longer than the spans in which trajectories are followed, with few codes (which end them) and many."""
+    layers = painted(count, codes, count + codes, special)
+    recovery = _recovery.recover(network(layers), "test")
+    found = recovery.follow(np.arange(count), 53)
+    following, values = carried_by(layers)
+    known = found.doubtful < 0
+    assert known.all() or special not in (None, 0.5)
+    assert np.array_equal(found.following[known], np.array(following)[known])
+    for k in np.flatnonzero(known & (found.following < 0)):
+        gap = abs(Fraction(float(found.values[k, 0])) - values[k][0])
+        assert gap <= Fraction(float(found.errors[k, 0]))
+        assert gap == 0 or special is not None
+    if special is None:
+        assert not found.errors.any()
+
+
+def test_trajectories_do_not_depend_on_their_company():
+    layers = painted(700, 500, 3, special=0.5)
+    recovery = _recovery.recover(network(layers), "test")
+    together = recovery.follow(np.arange(700), 53)
+    for part in (np.arange(0, 700, 7), np.array([5]), np.arange(300, 420)):
+        alone = recovery.follow(part, 53)
+        for name in ("following", "values", "errors", "doubtful", "gaps"):
+            assert np.array_equal(getattr(alone, name), getattr(together, name)[part]), name
