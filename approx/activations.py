@@ -248,8 +248,9 @@ class _Shifted(RadialActivation):
         self.shift = nn.Parameter(torch.tensor(value, dtype=torch.float64)) if trainable else value
 
     def _parameters_dict(self) -> dict[str, Any]:
-        trainable = {"trainable": True} if isinstance(self.shift, Tensor) else {}
-        return {"shift": self.shift.item() if trainable else self.shift, **trainable}
+        if isinstance(self.shift, Tensor):
+            return {"shift": self.shift.item(), "trainable": True}
+        return {"shift": self.shift}
 
 
 class ShiftedReLU(_Shifted):
@@ -264,7 +265,7 @@ class ShiftedReLU(_Shifted):
     limit_factor = 1.0
 
     @property
-    def lipschitz(self) -> float:
+    def lipschitz(self) -> float:  # type: ignore[override]  # a constant elsewhere, here it follows the shift
         return 1.0 if self.shift >= 0 else math.inf
 
     def h(self, r: Tensor) -> Tensor:

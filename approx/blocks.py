@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +21,12 @@ KEPT_NUMBERS = 1 << 22  # of states; layers keep a few times as many for their g
 class Block(nn.Module):
     """Layers stored together: weights, biases and one activation (None = identity)."""
 
+    axes: ClassVar[int]
+    """How many axes the weight has."""
     weight: nn.Parameter
     bias: nn.Parameter
 
-    def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None, dims: int):
+    def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None = None):
         super().__init__()
         call = type(self).__name__
         weight, bias = (torch.as_tensor(value) for value in (weight, bias))
@@ -36,12 +39,12 @@ class Block(nn.Module):
                     "Convert both, for instance with .double().",
                 )
             )
-        if weight.ndim != dims or bias.shape != weight.shape[:-1] or 0 in weight.shape[-2:]:
+        if weight.ndim != self.axes or bias.shape != weight.shape[:-1] or 0 in weight.shape[-2:]:
             raise ValueError(
                 _checks.message(
                     call,
                     f"weight of shape {tuple(weight.shape)} and bias of shape {tuple(bias.shape)}",
-                    f"weight with {dims} axes (..., out, in) and bias (..., out)",
+                    f"weight with {self.axes} axes (..., out, in) and bias (..., out)",
                     "Check the order of the axes.",
                 )
             )
@@ -121,8 +124,7 @@ class Dense(Block):
     (1, (2,), tensor([[1., 1.]]))
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None = None):
-        super().__init__(weight, bias, activation, 2)
+    axes = 2
 
     def widths_after(self, width: int) -> Sequence[int]:
         _fits(width == self.weight.shape[1], self, width)
@@ -140,8 +142,10 @@ class Stack(Block):
     (1000, (2, 2, 2))
     """
 
+    axes = 3
+
     def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None):
-        super().__init__(weight, bias, activation, 3)
+        super().__init__(weight, bias, activation)
         _fits(self.weight.shape[1] == self.weight.shape[2], self, self.weight.shape[2])
 
     def widths_after(self, width: int) -> Sequence[int]:
@@ -165,8 +169,10 @@ class Growing(Block):
             [0., 1.]]))
     """
 
+    axes = 3
+
     def __init__(self, weight: Tensor, bias: Tensor, activation: RadialActivation | None):
-        super().__init__(weight, bias, activation, 3)
+        super().__init__(weight, bias, activation)
         _fits(self.weight.shape[1] == self.weight.shape[2] + 1, self, self.weight.shape[2])
 
     def widths_after(self, width: int) -> Sequence[int]:

@@ -75,10 +75,10 @@ class Cover:
                 required = f"{_SMALLEST:g} <= radius <= {1 / _SMALLEST:g}, so that its square is a number"
                 action = "Remove or resize that cell."
                 raise ValueError(_checks.message(call, f"radii[{i}] = {radii[i]}", required, action))
-        else:
+        elif self.shapes is not None:
             shapes = _checks.finite_array(call, "shapes", self.shapes, (cells, n, n))
             singular = np.linalg.svd(shapes, compute_uv=False)
-            bad = np.flatnonzero(singular[:, -1] <= 1e-14 * singular[:, 0]) if cells else []
+            bad = np.flatnonzero(singular[:, -1] <= 1e-14 * singular[:, 0])
             if len(bad):
                 raise ValueError(
                     _checks.message(
@@ -112,16 +112,17 @@ class Cover:
     @functools.cached_property
     def matrices(self) -> Array:
         """(N, n, n) the matrices A_i, also for balls."""
-        if self.radii is None:
-            return self.shapes
-        return np.eye(self.dim_in) / self.radii[:, None, None]
+        if self.radii is not None:
+            return np.eye(self.dim_in) / self.radii[:, None, None]
+        assert self.shapes is not None, "exactly one of radii and shapes is given"
+        return self.shapes
 
     @functools.cached_property
     def half_extents(self) -> Array:
         """(N, n) half widths of the cells' bounding boxes."""
         if self.radii is not None:
             return np.broadcast_to(self.radii[:, None], self.centers.shape)
-        inverse = np.linalg.inv(self.shapes)
+        inverse = np.linalg.inv(self.matrices)
         return np.sqrt((inverse**2).sum(axis=2))
 
     @functools.cached_property
@@ -138,7 +139,7 @@ class Cover:
         """(N,) the longest semi-axis of every cell."""
         if self.radii is not None:
             return self.radii
-        return 1.0 / np.linalg.svd(self.shapes, compute_uv=False)[:, -1]
+        return 1.0 / np.linalg.norm(self.matrices, -2, axis=(1, 2))
 
     @functools.cached_property
     def _index(self) -> CellIndex:
@@ -167,7 +168,7 @@ class Cover:
         sphere /= np.linalg.norm(sphere, axis=1, keepdims=True)
         if self.radii is not None:
             return self.centers[cell] + self.radii[cell, None] * sphere, sphere
-        shapes = self.shapes[cell]
+        shapes = self.matrices[cell]
         points = self.centers[cell] + np.linalg.solve(shapes, sphere[:, :, None])[:, :, 0]
         normals = np.einsum("kba,kb->ka", shapes, sphere)
         return points, normals / np.linalg.norm(normals, axis=1, keepdims=True)

@@ -7,7 +7,7 @@ from it, and which box bounds it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,7 +90,7 @@ class Box:
         return self.lower.shape[0]
 
     @property
-    def compact(self) -> bool:
+    def compact(self) -> Literal[True]:
         return True
 
     @property
@@ -110,7 +110,7 @@ class Box:
 
     def contains(self, x: ArrayLike) -> NDArray[np.bool_]:
         points = _checks.points("Box.contains", "x", x, self.dim)
-        return ((points >= self.lower) & (points <= self.upper)).all(axis=-1)
+        return np.all((points >= self.lower) & (points <= self.upper), axis=-1)
 
     def project(self, x: ArrayLike) -> Array:
         return np.clip(_checks.points("Box.project", "x", x, self.dim), self.lower, self.upper)
@@ -177,7 +177,7 @@ class Ball:
         return self.center.shape[0]
 
     @property
-    def compact(self) -> bool:
+    def compact(self) -> Literal[True]:
         return True
 
     @property
@@ -230,11 +230,11 @@ class WholeSpace:
         object.__setattr__(self, "dim", _checks.count("WholeSpace", "dim", self.dim))
 
     @property
-    def compact(self) -> bool:
+    def compact(self) -> Literal[False]:
         return False
 
     def contains(self, x: ArrayLike) -> NDArray[np.bool_]:
-        return np.isfinite(_checks.points("WholeSpace.contains", "x", x, self.dim)).all(axis=-1)
+        return np.all(np.isfinite(_checks.points("WholeSpace.contains", "x", x, self.dim)), axis=-1)
 
     def project(self, x: ArrayLike) -> Array:
         return _checks.points("WholeSpace.project", "x", x, self.dim)

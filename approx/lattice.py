@@ -124,7 +124,7 @@ class Lattice:
                 for width in domain.widths / self.covering_radius:
                     symmetric = np.append(symmetric, 0.0) + np.append(0.0, symmetric * width)
                 grown = np.float64(reach / self.covering_radius) ** np.arange(n, -1, -1)
-                volume = symmetric @ (grown * [ball_volume(n - k) for k in range(n + 1)])
+                volume = np.float64(symmetric @ (grown * [ball_volume(n - k) for k in range(n + 1)]))
             count = volume * math.sqrt(n + 1) / Lattice(n, 1.0).scale ** n
         return float(count) if np.isfinite(count) else math.inf
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -41,9 +42,11 @@ class RadialNetwork(nn.Module):
     tensor([4., 1.], dtype=torch.float64)
     """
 
+    blocks: Sequence[Block]
+
     def __init__(self, blocks: Iterable[Block]):
         super().__init__()
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = cast("Sequence[Block]", nn.ModuleList(blocks))
         if not len(self.blocks):
             raise ValueError(
                 _checks.message("RadialNetwork", "no blocks", "at least one layer", "Pass Dense, Stack or Growing.")

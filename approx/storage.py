@@ -232,7 +232,9 @@ def _describe(network: RadialNetwork, cover: Cover | None) -> tuple[dict[str, Te
         if block.activation is not None:
             modules.setdefault(id(block.activation), block.activation)
     index = {key: position for position, key in enumerate(modules)}
-    tensors, blocks, width = {}, [], network.dim_in
+    tensors: dict[str, Tensor] = {}
+    blocks: list[dict[str, Any]] = []
+    width = network.dim_in
     for position, block in enumerate(network.blocks):
         kind = next((name for name, kind in _BLOCKS.items() if type(block) is kind), None)
         if kind is None:

@@ -6,9 +6,9 @@ import copy
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from approx.networks import RadialNetwork
 from approx.projection import ProjectedGradientDescent, check_step, check_widths
 
 __all__ = ["Training", "random_network", "train"]
+
+Network = TypeVar("Network", bound=nn.Module)
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": nn.functional.cross_entropy,
@@ -70,7 +72,7 @@ def random_network(
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
-class Training:
+class Training(Generic[Network]):
     """What a training run did.
 
     network : the trained copy, frozen: after the last step, or the best one met if `stopped` is "interrupted" or
@@ -86,7 +88,7 @@ class Training:
     (3, 'epochs', (4,))
     """
 
-    network: nn.Module
+    network: Network
     losses: NDArray[np.float64]
     watched: NDArray[np.float64] | None
     stopped: str
@@ -104,7 +106,7 @@ class Training:
 
 
 def train(
-    network: nn.Module,
+    network: Network,
     inputs: ArrayLike | Tensor,
     outputs: ArrayLike | Tensor,
     *,
@@ -117,10 +119,10 @@ def train(
     reduced_widths: Sequence[int] | None = None,
     stop_loss: float | None = None,
     max_seconds: float | None = None,
-    watch: Callable[[nn.Module], float | Iterable[float]] | None = None,
+    watch: Callable[[nn.Module], ArrayLike] | None = None,
     seed: int = 0,
     progress: bool = False,
-) -> Training:
+) -> Training[Network]:
     """Gradient descent from the weights of `network`, which stays as it is: a copy is trained.
 
     network : a `RadialNetwork`, frozen or not, or any module (k, n) -> (k, m)
@@ -160,7 +162,8 @@ def train(
     if reduced_widths is None:
         optimizer: torch.optim.SGD = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, nesterov=nesterov)
     else:
-        optimizer = ProjectedGradientDescent(model, reduced_widths, lr=lr, momentum=momentum, nesterov=nesterov)
+        radial = cast(RadialNetwork, model)  # other modules are refused there
+        optimizer = ProjectedGradientDescent(radial, reduced_widths, lr=lr, momentum=momentum, nesterov=nesterov)
     generator = torch.Generator().manual_seed(seed)
     losses: list[float] = []
     watched: list[tuple[float, ...]] = []

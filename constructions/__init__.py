@@ -62,6 +62,8 @@ def build(
         return radial_basis.build(target, eps, domain=domain, **options)
     if builder is not None:
         _checks.one_of("build", "builder", builder, (*BUILDERS, radial_basis.NAME))
+    eps = _checks.positive("build", "eps", eps)
+    if builder is not None:
         return BUILDERS[builder].build(target, eps, domain=domain, **options)
     asymptotic = isinstance(target, Target) and target.affine is not None and target.tail is not None
     if (domain is None and asymptotic) or (domain is not None and not getattr(domain, "compact", True)):

@@ -148,12 +148,12 @@ class Builder:
                 return proved(built, progress) if prove and _is_quick(built) else built
             except (ToleranceMissed, covers.BrokenClaim):
                 # An estimated constant may be too small; a finer cover follows from a larger one.
-                estimated = target.lipschitz is not None and target.lipschitz_source == "estimated"
-                if not estimated or isinstance(cover, Cover) or attempt == _RETRIES - 1:
+                slope = target.lipschitz if target.lipschitz_source == "estimated" else None
+                if slope is None or isinstance(cover, Cover) or attempt == _RETRIES - 1:
                     raise
                 if max_seconds is not None:
                     max_seconds = max(0.0, max_seconds - (time.perf_counter() - started))
-                target = replace(target, lipschitz=1.5 * target.lipschitz, residual_lipschitz=None)
+                target = replace(target, lipschitz=1.5 * slope, residual_lipschitz=None)
         raise AssertionError("the loop returns or raises")
 
     def _once(self, target, eps, bar, search, domain, cover, values, maps, dtype, device, max_layers) -> Construction:
@@ -263,6 +263,7 @@ class Builder:
 
 def _check_slope(call: str, made: Assembly, target: Target) -> None:
     """On R^n any other slope than that of the target's affine part leaves an unbounded error."""
+    assert target.affine is not None, "a claim on R^n is about an asymptotically affine target"
     if not made.affine_exact:
         raise ValueError(
             _checks.message(
@@ -314,7 +315,7 @@ def proved(built: Any, progress: bool) -> Any:
     if proof.upper is None:
         return built
     report, rests_on = built.report, proof.rests_on
-    names = ("samples", "boundary_pairs", "rms", "reach", "tail")
+    names: tuple[str, ...] = ("samples", "boundary_pairs", "rms", "reach", "tail")
     if report.lower > proof.lower:  # the measured point shows more
         names += ("lower", "argmax", "network_value", "target_value")
     rests_on = (f"lower: {report.samples:,} points; upper: {rests_on[0]}", *rests_on[1:])

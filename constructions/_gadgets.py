@@ -113,8 +113,10 @@ class Gauge:
     @property
     def exit(self) -> Array:
         """(n, n) from the x-block of the last layer back to x: the inverse of b M_N U."""
-        inverse = np.linalg.inv(self.base * self.matrices[-1])
-        return inverse if self.frame is None else np.linalg.solve(self.frame, inverse)
+        inverse: NDArray = np.linalg.inv(self.base * self.matrices[-1])
+        if self.frame is not None:
+            inverse = np.linalg.solve(self.frame, inverse)
+        return inverse
 
     @property
     def affine_exact(self) -> bool:
@@ -158,18 +160,19 @@ def transfer(matrices: Array, anchors: Array) -> tuple[Array, Array]:
 
 def paper_gauge(cover: Cover) -> Gauge:
     """The literal maps of the paper: A_i = I and h_i = sqrt(1 - r_i^2), so radii must lie in (0, 1)."""
-    if not cover.is_balls or (len(cover) and not cover.radii.max() < 1):
+    radii = cover.radii
+    if radii is None or (len(cover) and not radii.max() < 1):
         raise ValueError(
             _checks.message(
                 "maps='paper'",
-                f"{cover!r}" if not cover.is_balls else f"a radius {cover.radii.max():g}",
+                f"{cover!r}" if radii is None else f"a radius {radii.max():g}",
                 "balls of radius < 1, as the paper's h = sqrt(1 - r^2) needs",
                 "Use maps='conditioned', or rescale the coordinates.",
             )
         )
     cells, n = len(cover), cover.dim_in
     matrices = np.broadcast_to(np.eye(n), (cells, n, n))
-    heights = np.sqrt((1 - cover.radii) * (1 + cover.radii))
+    heights = np.sqrt((1 - radii) * (1 + radii))
     return Gauge(cover, 1.0, cover.centers, matrices, heights, np.zeros(cells), exact=False)
 
 
@@ -191,13 +194,16 @@ def conditioned_gauge(
     heights, paddings = np.full(cells, height), np.zeros(cells)
     if not cells:
         return Gauge(cover, 1.0, cover.centers, np.zeros((0, n, n)), heights, paddings, exact=True)
-    frame = None if cover.is_balls else common_frame(cover.shapes)
-    if not cover.is_balls and frame is None:
-        matrices = full * cover.matrices
-        base = float(np.linalg.svd(matrices, compute_uv=False)[:, -1].min())
-        return Gauge(cover, base, base * cover.centers, matrices / base, heights, paddings, exact=False)
+    if cover.radii is not None:
+        frame, cell_radii = None, cover.radii
+    else:
+        frame = common_frame(cover.matrices)
+        if frame is None:
+            matrices = full * cover.matrices
+            base = float(np.linalg.svd(matrices, compute_uv=False)[:, -1].min())
+            return Gauge(cover, base, base * cover.centers, matrices / base, heights, paddings, exact=False)
+        cell_radii = frame.radii
     centers = cover.centers if frame is None else cover.centers @ frame.matrix.T
-    cell_radii = cover.radii if frame is None else frame.radii
     stretch = np.ones((cells, n)) if frame is None else frame.powers
     mixing = None if frame is None else frame.matrix
     if adjust == "scale":
@@ -223,7 +229,8 @@ def conditioned_gauge(
     if frame is None:
         realised = replace(cover, centers=anchors / base, radii=radii)
     else:
-        realised = replace(cover, centers=np.linalg.solve(frame.matrix, anchors.T / base).T, shapes=frame.shapes(radii))
+        placed: NDArray = np.linalg.solve(frame.matrix, anchors.T / base)
+        realised = replace(cover, centers=placed.T, shapes=frame.shapes(radii))
     return Gauge(realised, base, anchors, _diagonal(scales, stretch), heights, paddings, True, mixing)
 
 
@@ -264,8 +271,8 @@ def _snap(
 def block(weight: Array, bias: Array, dtype: torch.dtype, activation: StepReLU | None = None) -> Dense | Stack:
     """A `Dense` or `Stack` block from float64 arrays."""
     kind = Dense if weight.ndim == 2 else Stack
-    weight, bias = (torch.as_tensor(np.require(array, requirements="W")).to(dtype) for array in (weight, bias))
-    return kind(weight, bias, activation)
+    w, b = (torch.as_tensor(np.require(array, requirements="W")).to(dtype) for array in (weight, bias))
+    return kind(w, b, activation)
 
 
 def code_values(

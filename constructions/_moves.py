@@ -103,7 +103,7 @@ def _direction(points: Array) -> Array:
     dim = points.shape[1]
     radius = max(float(np.linalg.norm(points - points.mean(axis=0), axis=1).max()), 1e-300)
     rng = np.random.default_rng(0)
-    best, chosen = -1.0, None
+    best, chosen = -1.0, np.eye(dim)[-1]
     for _ in range(32):
         u = np.append(rng.uniform(-0.5, 0.5, dim - 1), 1.0)
         u /= np.linalg.norm(u)
@@ -186,20 +186,20 @@ def _transport(
     def from_cloud(q: Array) -> Array:
         return np.linalg.norm(q - center, axis=1) - radius
 
-    # Waypoints above each place, from the lowest up; clear = distance to the nearest obstacle.
-    stops, clears = [places], [np.minimum(spacing, from_cloud(places))]
+    # Waypoints above each place, from the lowest up, and their distances to the nearest obstacle.
+    above, gaps = [places], [np.minimum(spacing, from_cloud(places))]
     active = np.ones(len(places), bool)
     counts = np.ones(len(places), np.int64)
     while active.any():
-        q = stops[-1] + _REACH * clears[-1][:, None] * up
+        q = above[-1] + _REACH * gaps[-1][:, None] * up
         clear = np.minimum((q - places) @ up, from_cloud(q))
-        stops.append(q)
-        clears.append(clear)
+        above.append(q)
+        gaps.append(clear)
         counts[active] += 1
         over = (q - center) @ u
         aside = np.linalg.norm(q - center - over[:, None] * u, axis=1) + radius
         active &= (aside > _REACH * clear) | (over < 2 * radius)
-    stops, clears = np.stack(stops), np.stack(clears)
+    stops, clears = np.stack(above), np.stack(gaps)
 
     moves = counts[goal] + 1  # the lift, then every stop from the highest down
     owner = np.repeat(np.arange(len(points)), moves)

@@ -8,6 +8,7 @@ import json
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,11 @@ def tabulate(args: argparse.Namespace, files: dict[str, Path], target: Any, doma
     }
     options |= {"domain": domain} if domain is not None else {}
     options |= {"prove": False} if args.no_proof else {}
-    budget = Budget(
-        **({} if args.seeds is None else {"seeds": tuple(range(_checks.count(_CALL, "--seeds", args.seeds)))}),
-        **({} if args.steps is None else {"steps": args.steps}),
-    )
+    budget = Budget()
+    if args.seeds is not None:
+        budget = replace(budget, seeds=tuple(range(_checks.count(_CALL, "--seeds", args.seeds))))
+    if args.steps is not None:
+        budget = replace(budget, steps=args.steps)
     with _processes(_checks.count(_CALL, "--jobs", args.jobs), target) as executor:
         table = rates.sweep(
             target,

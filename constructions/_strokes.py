@@ -174,4 +174,5 @@ def matrix_of(theta: Array, dim: int) -> tuple[Array, Array]:
     """Centre (n,) and matrix A (n, n) of the ellipsoid |A (x - c)| < 1."""
     lower = np.zeros((dim, dim))
     lower[np.tril_indices(dim)] = theta[dim:]
-    return theta[:dim].copy(), np.linalg.inv(lower)
+    matrix: NDArray = np.linalg.inv(lower)
+    return theta[:dim].copy(), matrix

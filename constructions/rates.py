@@ -46,9 +46,9 @@ def methods(
     chosen = [name for name in STRATEGIES if name not in _CHOICES] if covers is None else list(covers)
     for name in chosen:
         _checks.one_of(call, "covers", name, STRATEGIES)
-    for name in builders:
-        if name is not None:
-            _checks.one_of(call, "builders", name, (*BUILDERS, radial_basis.NAME))
+    for builder in builders:
+        if builder is not None:
+            _checks.one_of(call, "builders", builder, (*BUILDERS, radial_basis.NAME))
     settings = {key: str(value) for key, value in options.items()}
     kernels = []
     if radial_basis.NAME in builders:

@@ -24,8 +24,9 @@ import numpy as np
 import torch
 
 from approx.activations import StepReLU
+from approx.blocks import Block, Growing
 from approx.covers import Cover
-from approx.networks import Growing, RadialNetwork
+from approx.networks import RadialNetwork
 from constructions._construction import Assembly, Builder
 from constructions._gadgets import block, check_arguments, conditioned_gauge, exact_in, paper_gauge, transfer
 
@@ -72,7 +73,7 @@ def assemble(
     out[:, n] = -k[-1] * heights[-1]  # the last coordinate is still q
     out[:, n + 1 :] = heights[-2::-1].T
     out_bias = cover.affine(gauge.cover.centers[-1]) + k[-1] * h[-1] * heights[-1]
-    blocks = [block(entry, entry_bias, dtype, StepReLU())]
+    blocks: list[Block] = [block(entry, entry_bias, dtype, StepReLU())]
     if cells > 1:
         blocks.append(Growing(torch.tensor(weight, dtype=dtype), torch.tensor(bias, dtype=dtype), StepReLU()))
     blocks.append(block(out, out_bias, dtype))

@@ -172,10 +172,9 @@ def forward(network: RadialNetwork, points: NDArray[np.float64]) -> list[list[An
                 if head is not None:
                     new += state[head:]
                 if step:
-                    new = _step(new, flint)
-                elif profile is not None:
-                    new = _rescale(new, profile, shift, flint)
-                states[k] = new
+                    states[k] = _step(new, flint)
+                else:
+                    states[k] = new if profile is None else _rescale(new, profile, shift, flint)
     return states
 
 

@@ -62,7 +62,7 @@ class Problem:
             raise ValueError(_checks.message(call, received, required, "Pass bounds, without NaN."))
         self.errors = np.array(np.broadcast_to(error, (len(cells) + 1,)))
         self.ball = domain if isinstance(domain, Ball) else None
-        if self.ball is None:
+        if isinstance(domain, Box):
             self.lower, self.upper = domain.lower.copy(), domain.upper.copy()
         else:
             self.lower = np.nextafter(domain.center - domain.radius, -np.inf)
@@ -90,7 +90,7 @@ class Problem:
         """The box around the domain."""
         lower, upper = self.lower[None], self.upper[None]
         everything = np.arange(len(self.cells), dtype=np.int32)
-        lists = (np.array([0, len(everything)]), everything, np.array([False]))
+        lists: Lists = (np.array([0, len(everything)]), everything, np.array([False]))
         lists, _, cuts = self.refine(lower, upper, np.array([0]), lists, np.array([False]))
         return self.block(lower, upper, lists, *self.range(lower, upper), np.array([np.inf]), cuts)
 
@@ -104,7 +104,7 @@ class Problem:
 
     def refine(
         self, lower: Array, upper: Array, rows: NDArray, lists: Lists, join: NDArray
-    ) -> tuple[Lists, NDArray[np.bool_]]:
+    ) -> tuple[Lists, NDArray[np.bool_], Array]:
         """The lists of boxes that lie in the boxes `rows`, whose lists are given; see Cells.refine."""
         return self.cells.refine(lower, upper, rows, lists, self._inner, self._outer, join)
 
@@ -199,7 +199,9 @@ class Problem:
         return (norm(gap) * self._up + error) * self._up
 
     def meets_domain(self, lower: Array, upper: Array) -> NDArray[np.bool_]:
-        """(k,) False where a box surely misses the domain, a ball."""
+        """(k,) False where a part of the box around the domain surely misses it."""
+        if self.ball is None:
+            return np.ones(len(lower), np.bool_)
         gap = np.maximum(np.maximum(lower - self.ball.center, self.ball.center - upper), 0.0)
         return ~(norm(gap) > self.ball.radius * self._wide)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from approx import _checks
+from approx.affine import AffineMap
 from approx.certification.branch import Bracket, branch_and_bound
 from approx.certification.certificate import Certificate
 from approx.certification.dense import Difference, search_dense
@@ -165,8 +166,8 @@ def certify(
         plan = _plan(network, target, domain, enclosure, eps)
     bracket = seen = None
     if plan.pieces is not None and plan.core.dim >= _LEVELLED:
-        options = {"tol": tol, "levels_only": not plan.wants_witness}
-        seen = witnessed(plan.pieces, target, enclosure, domain, plan.core, eps, max_seconds, **options)
+        question = (plan.pieces, target, enclosure, domain, plan.core, eps, max_seconds)
+        seen = witnessed(*question, tol=tol, levels_only=not plan.wants_witness)
     if seen is None or (plan.is_small and not _suffices(seen, eps, tol)):
         bracket = _search(plan, eps, tol, {"max_seconds": max_seconds, "executor": executor, "progress": progress})
     return _report(network, target, domain, enclosure, plan, bracket, seen, eps, time.perf_counter() - started)
@@ -202,8 +203,12 @@ def _plan(
     radius = _radius(domain) if domain.compact else None
     if is_stepwise(network):
         found = pieces(network, radius)
-        tail = None if domain.compact else _outside(found, target, enclosure, eps)
-        core = domain if tail is None else Box.cube(domain.dim, tail.half)
+        core: Box | Ball
+        if domain.compact:
+            core, tail = domain, None
+        else:
+            tail = _outside(found, target, enclosure, eps)
+            core = Box.cube(domain.dim, tail.half)
         search = _search_pieces(found, enclosure, core)
         return _Plan(search, core, "the pieces of the stored weights", tail=tail, pieces=found)
     if domain.compact:
@@ -266,7 +271,7 @@ def _outside(found: Pieces, target: Target, enclosure: Enclosure, eps: float | N
     else:
         enough = eps / 2
     halves = max(found.reach, target.domain.diameter * 2.0**-10) * (1 + 1e-9) * _GROWTH ** np.arange(_STEPS)
-    bounds = [_slabs(enclosure, target, half) for half in halves]
+    bounds = [_slabs(enclosure, target.affine, half) for half in halves]
     because, conditional = f"{enclosure.basis} on the slabs |x_k| >=", enclosure.conditional
     if not np.isfinite(bounds).any() and target.tail is not None:
         check_tail(target)
@@ -283,13 +288,13 @@ def _outside(found: Pieces, target: Target, enclosure: Enclosure, eps: float | N
     return _Tail(half, bound, f"{because} {half:.6g}", conditional)
 
 
-def _slabs(enclosure: Enclosure, target: Target, half: float) -> float:
+def _slabs(enclosure: Enclosure, affine: AffineMap, half: float) -> float:
     """A bound of |f - L| where some |x_k| >= half, from the 2 n unbounded slabs; inf if intervals give none."""
-    n = target.dim_in
+    n = affine.dim_in
     lower, upper = np.full((2 * n, n), -np.inf), np.full((2 * n, n), np.inf)
     lower[range(n), range(n)] = half
     upper[range(n, 2 * n), range(n)] = -half
-    low, high = enclosure.residual_range(lower, upper, target.affine)
+    low, high = enclosure.residual_range(lower, upper, affine)
     size = np.maximum(np.abs(low), np.abs(high))
     if not np.isfinite(size).all():
         return float("inf")
@@ -349,9 +354,9 @@ def _report(
     shown = [part for part in (bracket, seen) if part is not None]
     best = max(shown, key=lambda part: part.lower)
     upper, tail = min(part.upper for part in shown), plan.tail
-    by_boxes = bracket is not None and bracket.upper == upper
+    deciding = bracket if bracket is not None and bracket.upper == upper else None
     if tail is not None and tail.bound > upper:
-        upper, by_boxes = tail.bound, False
+        upper, deciding = tail.bound, None
     known = bool(np.isfinite(upper))
     rests_on = [f"the target bounded by {enclosure.basis}" + (", which is a claim" if enclosure.conditional else "")]
     if bracket is not None:
@@ -362,13 +367,12 @@ def _report(
     if tail is not None:
         rests_on.append(f"outside the cells, {tail.because}" + (", which is a claim" if tail.conditional else ""))
     conditional = enclosure.conditional or bool(plan.claims) or (tail is not None and tail.conditional)
-    core = domain if tail is None else Box.cube(domain.dim, tail.half)
-    argmax = _center(domain if tail is None else target.domain) if best.argmax is None else best.argmax
-    _confront(network, enclosure, core, argmax, best.lower, upper)
+    argmax = _center(plan.core if tail is None else target.domain) if best.argmax is None else best.argmax
+    _confront(network, enclosure, plan.core, argmax, best.lower, upper)
     layers: tuple[int, ...] = ()
-    if by_boxes and plan.pieces is not None:
+    if deciding is not None and plan.pieces is not None:
         numbers = plan.pieces.layers[plan.pieces.nonempty]
-        layers = tuple(-1 if i < 0 else int(numbers[i]) for i in bracket.worst_cells)
+        layers = tuple(-1 if i < 0 else int(numbers[i]) for i in deciding.worst_cells)
     return Certificate(
         lower=best.lower,
         upper=upper if known else None,
@@ -384,7 +388,7 @@ def _report(
         seconds=seconds,
         network=network,
         target=target,
-        worst_box=bracket.worst_box if by_boxes else None,
+        worst_box=None if deciding is None else deciding.worst_box,
         worst_layers=layers,
         history=np.empty((3, 0)) if bracket is None else bracket.history,
     )

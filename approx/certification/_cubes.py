@@ -179,8 +179,8 @@ class _Proposer:
             if rest or level not in self.levels:
                 return None
             members, places, marks, order = self.levels[level]
-            first, last = (end * 2.0**level for end in self.ends)
-            first, last = np.floor(first + _TOUCH).astype(np.int64), np.ceil(last - _TOUCH).astype(np.int64) - 1
+            start, stop = (end * 2.0**level for end in self.ends)
+            first, last = np.floor(start + _TOUCH).astype(np.int64), np.ceil(stop - _TOUCH).astype(np.int64) - 1
             at = matches(np.clip(positions >> (HALVINGS - level), first, last), places, marks, order)
             return np.where(at >= 0, members[at], -1)[:, None]
         if self.tree is None:

@@ -10,6 +10,7 @@ core widens the collar of the cell; so is the affine map, and f by `_quadratics`
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
 
@@ -66,8 +67,8 @@ def by_levels(question: Question, eps: float | None, tol: float | None, max_seco
         errors = np.full(len(cells) + 1, question.error)
         errors[-1] = (errors[-1] + off) * (1 + 8 * _U)
         box = Box([span[0]], [span[1]])
-        search = dict(value_error=errors, max_seconds=max_seconds)
-        bracket = branch_and_bound(reduced, question.values, affine, oracle, box, eps=eps, tol=tol, **search)
+        search = functools.partial(branch_and_bound, eps=eps, tol=tol, max_seconds=max_seconds, value_error=errors)
+        bracket = search(reduced, question.values, affine, oracle, box)
         return Levelled(bracket.upper, _points(level, core, reduced, bracket.argmax), bracket.boxes)
     return None
 
@@ -96,10 +97,10 @@ def _span(level: Level, core: Box | Ball) -> Array:
     """(2,) an interval that holds t on the core, rounded outward."""
     n, noise = level.dim, (level.dim**2 + 16) * _U
     if level.gram is None:
-        size = float(np.abs(level.direction) @ level.reach)
+        size = float(np.abs(level.along) @ level.reach)
         if isinstance(core, Ball):
-            middle = float(level.direction @ (core.center - level.center))
-            size_ball = abs(middle) + core.radius * float(np.linalg.norm(level.direction))
+            middle = float(level.along @ (core.center - level.center))
+            size_ball = abs(middle) + core.radius * float(np.linalg.norm(level.along))
             size = min(size, size_ball)
         return np.array([-size, size]) * (1 + noise)
     largest = float(np.linalg.norm(level.gram, 2)) * (1 + noise)
@@ -132,7 +133,7 @@ def _reduced_cells(cells: Cells, level: Level) -> Cells | None:
         slope = np.einsum("kij,ij->k", square, pattern) / np.square(pattern).sum()
         rest_linear, middle = linear, np.zeros(count)
     else:
-        w = level.direction
+        w = level.along
         weight = float(w @ w)
         pattern = np.outer(w, w)
         slope = np.einsum("kij,ij->k", square, pattern) / weight**2
@@ -164,7 +165,7 @@ def _reduced_affine(affine: AffineMap, level: Level) -> tuple[AffineMap, float] 
     if level.gram is not None:
         slope, left = np.zeros(affine.dim_out), affine.matrix
     else:
-        w = level.direction
+        w = level.along
         slope = affine.matrix @ w / float(w @ w)
         left = affine.matrix - np.outer(slope, w)
     size = np.abs(affine.matrix) @ (level.reach + np.abs(level.center)) + np.abs(affine.offset)
@@ -214,10 +215,10 @@ class _Oracle:
 def _points(level: Level, core: Box | Ball, cells: Cells, argmax: Array | None) -> Array:
     """Points of the core on both sides of the cells' ends, and where the search met its largest value."""
     radii, collars = cells.radii + 2 * cells.collars, 1e-9 * np.abs(cells.radii)
-    t = [cells.offsets[:, 0] + sign * (radii + step) for sign in (-1, 1) for step in (-2 * collars, 2 * collars)]
-    t = np.concatenate([*t, [] if argmax is None else argmax])
+    ends = [cells.offsets[:, 0] + sign * (radii + step) for sign in (-1, 1) for step in (-2 * collars, 2 * collars)]
+    t = np.concatenate([*ends, np.empty(0) if argmax is None else argmax])
     if level.gram is None:
-        direction = level.direction / float(level.direction @ level.direction)
+        direction = level.along / float(level.along @ level.along)
         return core.project(level.center + t[:, None] * direction)
     corner = (
         core.center

@@ -9,6 +9,7 @@ from h at their ends and the range of h' on each, in the manner of Piyavskii's s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +113,8 @@ def _stray(
     node = at - line * np.square(points)
     piece = factor - line * np.square(radii)
     tilt = rate - line
-    length = np.square(unchecked(points.hi[1:], points.hi[1:])) - np.square(unchecked(points.lo[:-1], points.lo[:-1]))
+    ends = unchecked(points.lo[:-1], points.lo[:-1]), unchecked(points.hi[1:], points.hi[1:])
+    length: Any = np.square(ends[1]) - np.square(ends[0])
     fall, climb = np.maximum(-tilt.lo, 0.0), np.maximum(tilt.hi, 0.0)
 
     def crest(start: Array, end: Array, climb: Array, fall: Array) -> Array:

@@ -55,11 +55,14 @@ class Operand(np.lib.mixins.NDArrayOperatorsMixin):
     kind = "operand"
     dtype = np.dtype(np.float64)
 
-    shape: tuple[int, ...]
     _restructure: Callable[..., Any]
     _join: Callable[..., Any]
     _lift: Callable[..., Any]
     _length: Callable[..., Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        raise NotImplementedError
 
     @property
     def ndim(self) -> int:

@@ -50,6 +50,11 @@ class Level:
     def dim(self) -> int:
         return len(self.center)
 
+    @property
+    def along(self) -> Array:
+        """(n,) the direction of a linear t; 0 for a quadratic one."""
+        return np.zeros(self.dim) if self.direction is None else self.direction
+
     @functools.cached_property
     def pairs(self) -> list[tuple[int, int]]:
         """The terms of degree 2, in the order of their coefficients."""
@@ -69,15 +74,14 @@ class Level:
     @functools.cached_property
     def squared(self) -> Array:
         """(P,) the coefficients of t, or of t^2 for a linear one, which are of degree 2 alone."""
-        square = np.outer(self.direction, self.direction) if self.gram is None else self.gram
+        square = np.outer(self.along, self.along) if self.gram is None else self.gram
         quadratic = [square[i, i] if i == j else 2 * square[i, j] for i, j in self.pairs]
         return np.concatenate([np.zeros(1 + self.dim), quadratic])
 
     @functools.cached_property
     def linear(self) -> Array:
         """(P,) the coefficients of a linear t; 0 for a quadratic one."""
-        own = np.zeros(self.dim) if self.direction is None else self.direction
-        return np.concatenate([[0.0], own, np.zeros(len(self.pairs))])
+        return np.concatenate([[0.0], self.along, np.zeros(len(self.pairs))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +138,8 @@ class _Form:
                     r = p + q
                 else:
                     r = place[min(p, q) - 1, max(p, q) - 1]
-                product = a * b
-                terms[r] = product if terms[r] is None else terms[r] + product
+                product, known = a * b, terms[r]
+                terms[r] = product if known is None else known + product
         mine, its = self.size, other.size
         error = self.error * its + other.error * mine + self.error * other.error
         return _Form(self.level, terms, up(error + mine * its * ((2 * n + 8) * UNIT) + TINY, 8))
@@ -231,8 +235,8 @@ class LevelForm(Operand):
         return LevelForm(natural, form, t)
 
     def _form_of(self, ufunc: np.ufunc, operands: list[LevelForm], inputs: tuple[Any, ...]) -> _Form | None:
-        forms = [x.form for x in operands]
-        if any(form is None for form in forms):
+        forms = [x.form for x in operands if x.form is not None]
+        if len(forms) < len(operands):
             return None
         if ufunc is np.square or (ufunc is np.power and _is_two(inputs[1])):
             return forms[0].times(forms[0])
@@ -247,8 +251,9 @@ class LevelForm(Operand):
         if ufunc is np.multiply:
             return forms[0].times(forms[1])
         if ufunc is np.divide and not isinstance(inputs[1], Operand):
-            inverse = self._lift(1 / np.asarray(inputs[1], np.float64)).form
-            made = forms[0].times(inverse) if np.isfinite(inverse.terms[0]).all() else None
+            factor = 1 / np.asarray(inputs[1], np.float64)
+            inverse = self._lift(factor).form if np.isfinite(factor).all() else None
+            made = None if inverse is None else forms[0].times(inverse)
             return None if made is None else made.rounded(made.error)
         return None
 
@@ -278,9 +283,10 @@ class LevelForm(Operand):
             x.t if isinstance(p, LevelForm) else self._like(shape)
             for p, x, shape in zip(parts, lifted, shapes, strict=True)
         ]
-        if any(x.form is None for x in lifted):
+        forms = [x.form for x in lifted if x.form is not None]
+        if len(forms) < len(lifted):
             return LevelForm(natural, None, self.natural._join(t, combine))
-        columns = zip(*(x.form.terms for x in lifted), strict=True)
+        columns = zip(*(form.terms for form in forms), strict=True)
         terms: Terms = []
         for column in columns:
             if all(part is None for part in column):
@@ -288,15 +294,16 @@ class LevelForm(Operand):
                 continue
             full = [np.broadcast_to(0.0 if c is None else c, shape) for c, shape in zip(column, shapes, strict=True)]
             terms.append(combine(full))
-        error = combine([np.broadcast_to(x.form.error, shape) for x, shape in zip(lifted, shapes, strict=True)])
-        return LevelForm(natural, _Form(self.form.level, terms, error), self.natural._join(t, combine))
+        error = combine([np.broadcast_to(form.error, shape) for form, shape in zip(forms, shapes, strict=True)])
+        return LevelForm(natural, _Form(forms[0].level, terms, error), self.natural._join(t, combine))
 
     def _like(self, shape: tuple[int, ...]) -> Interval:
         """The intervals of t for a constant of that shape, which has the boxes along the same axes."""
         return unchecked(*(np.broadcast_to(end, shape) for end in (self.t.lo, self.t.hi)))
 
     def _length(self, parts: list[LevelForm]) -> LevelForm:
-        return np.sqrt(functools.reduce(np.add, [np.square(part) for part in parts]))
+        total: Any = functools.reduce(np.add, [np.square(part) for part in parts])
+        return np.sqrt(total)
 
 
 def _is_two(value: Any) -> bool:

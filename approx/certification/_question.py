@@ -63,7 +63,7 @@ class Question:
     def _meets(part: Box | Ball, lower: Array, upper: Array) -> NDArray[np.bool_]:
         """(k,) False where the boxes (k, n) surely miss it."""
         if isinstance(part, Box):
-            return ((lower <= part.upper) & (upper >= part.lower)).all(axis=1)
+            return np.all((lower <= part.upper) & (upper >= part.lower), axis=1)
         gap = np.maximum(np.maximum(lower - part.center, part.center - upper), 0.0)
         return ~(norm(gap) > part.radius * (1 + (len(part.center) + 8) * _ULP))
 
@@ -93,7 +93,7 @@ class Question:
                 box = domain.bounding_box()
                 limits = np.nextafter(box.lower, -np.inf), np.nextafter(box.upper, np.inf)
             lower, upper = cells.boxes(*limits)
-            sure = (lower <= upper).all(axis=1)
+            sure = np.all(lower <= upper, axis=1)
             low, high = self.enclosure.range(lower[sure], upper[sure])
         bounds[sure] = self._size(high - self.values[sure], self.values[sure] - low)
         return bounds

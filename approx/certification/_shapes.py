@@ -8,10 +8,10 @@ y^T (M^T M - A^T A) y and 2 h^T M y: `quadratic` |y|^2 + `linear` |y| + `constan
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 __all__ = ["OUTWARD", "Drift", "Shapes", "blurred", "displaced", "shapes_of"]
 
@@ -82,7 +82,7 @@ def shapes_of(slopes: Array, offsets: Array, first: NDArray[np.int64], squares: 
     return shapes
 
 
-def blurred(shapes: Shapes, rho2: Array, fixed: Drift, relative: Drift, theta: ArrayLike, limit: Array):
+def blurred(shapes: Shapes, rho2: Array, fixed: Drift, relative: Drift, theta: Array | float, limit: Array):
     """eta with | |A y|^2 - rho2 | <= eta wherever it is doubtful whether x counts as captured, the shift zeta there,
     and whether that is known to be near the cell.
 
@@ -156,7 +156,8 @@ def _fill(shapes: Shapes, chosen: NDArray[np.int64], slope: Array, offset: Array
         matrix = np.zeros((len(chosen), n, n))
         matrix[:, :p] = slope
     else:
-        matrix = np.linalg.qr(slope, mode="r")
+        triangle: Any = np.linalg.qr(slope, mode="r")
+        matrix = triangle
     matrix[balls] = scale[balls, None, None] * identity
     shrinking = np.full(len(chosen), np.inf)
     if p >= n:

@@ -92,8 +92,8 @@ for _name, _function in {"add": np.add, "sub": np.subtract, "mul": np.multiply, 
                          "matmul": np.matmul}.items():  # fmt: skip
     setattr(TensorView, f"__{_name}__", _operator(_function))
     setattr(TensorView, f"__r{_name}__", _operator(_function, reflected=True))
-TensorView.__neg__ = _operator(np.negative)
-TensorView.__abs__ = _operator(np.abs)
+for _name, _function in {"neg": np.negative, "abs": np.absolute}.items():
+    setattr(TensorView, f"__{_name}__", _operator(_function))
 
 
 def _plain(value: Any) -> Any:

@@ -24,7 +24,7 @@ de Figueiredo and Stolfi, Affine arithmetic: concepts and applications, Numerica
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +100,7 @@ class _Form:
         rest = mixed + 2 * length * bend + np.square(bend)  # products of linear and square, and of squares
         rest = rest + self.error * (2 * (np.abs(c) + length + bend) + self.error)
         linear = _each(self.linear, lambda part: 2 * c * part)
-        square = [
+        square: list[Any] = [
             None
             if a is None and d is None
             else (0.0 if a is None else np.square(a)) + (0.0 if d is None else 2 * c * d)
@@ -114,7 +114,7 @@ class _Form:
 class BallForm(Operand):
     """Forms over balls, which numpy functions written for plain arrays accept.
 
-    bounds : Interval (...) that holds the values. form : None for constants.
+    bounds : Interval (...) that holds the values; form : `_Form` (...).
 
     >>> x = BallForm.variables(np.array([[3.0, 4.0]]), np.array([1.0]))
     >>> r = np.linalg.norm(x, axis=1).bounds
@@ -133,7 +133,7 @@ class BallForm(Operand):
     def variables(cls, centers: Array, radii: Array) -> BallForm:
         """The n coordinates over balls: centers (k, n), radii (k,) finite and >= 0."""
         n = centers.shape[1]
-        linear = [np.where(unit, radii[:, None], 0.0) for unit in np.eye(n, dtype=bool)]
+        linear: Terms = [np.where(unit, radii[:, None], 0.0) for unit in np.eye(n, dtype=bool)]
         box = unchecked(down(centers - radii[:, None]), up(centers + radii[:, None]))
         return cls(box, _Form(centers, linear, [None] * n, np.zeros(centers.shape)))
 
@@ -153,22 +153,21 @@ class BallForm(Operand):
             return _narrowed(natural, self._form_of(ufunc, inputs, natural))
 
     def _form_of(self, ufunc: np.ufunc, inputs: tuple[Any, ...], natural: Interval) -> _Form:
-        forms = [x.form if isinstance(x, BallForm) else None for x in inputs]
-        plain = [None if form is not None else np.asarray(x, np.float64) for x, form in zip(inputs, forms, strict=True)]
-        if ufunc is np.square or (ufunc is np.power and plain[1] is not None and (plain[1] == 2).all()):
+        operands = [self._lift(x) for x in inputs]
+        forms = [x.form for x in operands]
+        numbers = [not isinstance(x, BallForm) for x in inputs]
+        if ufunc is np.square or (ufunc is np.power and numbers[1] and (forms[1].center == 2).all()):
             return forms[0].squared()
         if ufunc is np.negative:
             return forms[0].negated()
         if ufunc is np.positive:
             return forms[0]
         if ufunc in (np.add, np.subtract):
-            first, second = (self._constant(p) if f is None else f for f, p in zip(forms, plain, strict=True))
-            return first.plus(second if ufunc is np.add else second.negated())
+            return forms[0].plus(forms[1] if ufunc is np.add else forms[1].negated())
         if ufunc is np.multiply:
-            if None in forms:
-                return (forms[0] or forms[1]).scaled(plain[1] if forms[1] is None else plain[0])
+            if any(numbers):
+                return forms[0].scaled(forms[1].center) if numbers[1] else forms[1].scaled(forms[0].center)
             return forms[0].squared() if forms[0] is forms[1] else _product(*forms)
-        operands = [x if isinstance(x, BallForm) else self._lift(x) for x in inputs]
         return self._linearised(ufunc, operands, natural)
 
     def _constant(self, value: Array) -> _Form:
@@ -209,26 +208,25 @@ class BallForm(Operand):
     def _join(self, parts: list[Any], combine: Callable[[list[Array]], Array]) -> BallForm:
         lifted = [self._lift(part) for part in parts]
 
-        def joined(columns: list[Array | None]) -> Array | None:
-            if all(column is None for column in columns):
-                return None
+        def together(columns: Sequence[Array | None]) -> Array:
             return combine(
                 [np.broadcast_to(0.0 if c is None else c, x.shape) for c, x in zip(columns, lifted, strict=True)]
             )
 
         forms = [x.form for x in lifted]
         linear, square = (
-            [joined(list(column)) for column in zip(*terms, strict=True)]
+            [None if all(c is None for c in column) else together(column) for column in zip(*terms, strict=True)]
             for terms in ([f.linear for f in forms], [f.square for f in forms])
         )
-        center, error = joined([f.center for f in forms]), joined([f.error for f in forms])
+        center, error = together([f.center for f in forms]), together([f.error for f in forms])
         return BallForm(self.bounds._join([x.bounds for x in lifted], combine), _Form(center, linear, square, error))
 
     def _length(self, parts: list[BallForm]) -> BallForm:
         with np.errstate(all="ignore"):
-            natural = functools.reduce(np.add, [np.square(part.bounds) for part in parts])
+            natural: Any = functools.reduce(np.add, [np.square(part.bounds) for part in parts])
             form = functools.reduce(_Form.plus, [part.form.squared() for part in parts])
-            return np.sqrt(_narrowed(natural, form))
+            total: Any = _narrowed(natural, form)
+            return np.sqrt(total)
 
 
 def _narrowed(natural: Interval, form: _Form) -> BallForm:
@@ -257,9 +255,11 @@ def _sum(first: Terms, second: Terms) -> tuple[Terms, Any]:
     total: Any = 0.0
     result: Terms = []
     for a, b in zip(first, second, strict=True):
-        result.append((b if a is None else a) if a is None or b is None else a + b)
-        if a is not None and b is not None:
-            total = total + np.abs(result[-1])
+        if a is None or b is None:
+            result.append(b if a is None else a)
+        else:
+            result.append(a + b)
+            total = total + np.abs(a + b)
     return result, total
 
 

@@ -184,7 +184,8 @@ class _Search:
 
     def __init__(self, problem: Problem, limits: _Limits, started: float):
         self.problem, self.limits, self.started = problem, limits, started
-        self.lower, self.argmax = 0.0, None
+        self.lower = 0.0
+        self.argmax: Array | None = None
         self.least = 0.0  # no upper bound that counts the value errors can fall below it
         self.done: _Worst | None = None  # the worst of the boxes that are not looked at any more
         self.boxes, self.last, self.stopped = 0, limits.boxes, False
@@ -201,6 +202,7 @@ class _Search:
         """The box that the upper bound comes from."""
         if self._heap and not (self.done and self.done.bound >= -self._heap[0][0]):
             return _Worst.of(self._heap[0][2])
+        assert self.done is not None, "every box waits or was retired"
         return self.done
 
     @property
@@ -303,7 +305,7 @@ class _Search:
             return Block(lower[which], upper[which], take_lists(lists, which), *known)
 
         if good.any():
-            self._note(_Worst.of(pick(np.where(good, bounds, -1.0).argmax()[None])))
+            self._note(_Worst.of(pick(np.array([np.where(good, bounds, -1.0).argmax()]))))
         rest = np.flatnonzero(~good)
         if not len(rest):
             return
@@ -391,5 +393,5 @@ def _play(problem: Problem, limits: _Limits, started: float, lower, argmax, leas
     with tqdm(disable=True) as bar:
         search.run(bar)
     search.close()
-    search.problem = None
+    del search.problem  # whoever asked has it, and it may be large
     return search

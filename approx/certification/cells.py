@@ -44,23 +44,24 @@ class Cells:
 
     offsets: Array
     radii: Array
-    matrices: Array | None = None
-    collars: ArrayLike = 0.0
+    matrices: Array | None
+    collars: Array
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self, offsets: ArrayLike, radii: ArrayLike, matrices: ArrayLike | None = None, collars: ArrayLike = 0.0
+    ):
         call = "Cells"
-        offsets = _checks.finite_array(call, "offsets", self.offsets, (None, None))
+        offsets = _checks.finite_array(call, "offsets", offsets, (None, None))
         count = offsets.shape[0]
-        radii = _checks.real_array(call, "radii", self.radii)
+        radii = _checks.real_array(call, "radii", radii)
         if radii.shape != (count,) or np.isnan(radii).any():
             received = f"radii of shape {radii.shape}" + (" with NaN" if np.isnan(radii).any() else "")
             raise ValueError(_checks.message(call, received, f"({count},) numbers", "Give every cell one radius."))
-        collars = _checks.real_array(call, "collars", self.collars)
-        if collars.shape not in ((), (count,)) or not (collars >= 0).all():
-            received = f"collars {_checks.show(self.collars)}"
+        widths = _checks.real_array(call, "collars", collars)
+        if widths.shape not in ((), (count,)) or not (widths >= 0).all():
+            received = f"collars {_checks.show(collars)}"
             required = f"one number >= 0, or ({count},) of them"
             raise ValueError(_checks.message(call, received, required, "Pass distances, without NaN."))
-        matrices = self.matrices
         if matrices is not None:
             matrices = _checks.finite_array(call, "matrices", matrices, (count, offsets.shape[1], None))
             matrices = np.array(matrices, order="C")
@@ -70,7 +71,7 @@ class Cells:
         object.__setattr__(self, "offsets", np.array(offsets, order="C"))
         object.__setattr__(self, "radii", np.array(radii))
         object.__setattr__(self, "matrices", matrices)
-        object.__setattr__(self, "collars", np.array(np.broadcast_to(collars, (count,))))
+        object.__setattr__(self, "collars", np.array(np.broadcast_to(widths, (count,))))
 
     @classmethod
     def around(
@@ -81,9 +82,9 @@ class Cells:
         centers (N, n); radii (N,); matrices (N, n, n), None for balls; displacement: a number >= 0, or (N,) of them.
         What rounding A_i c_i adds is included in the collars.
         """
-        if matrices is None:
-            return cls(centers, radii, collars=displacement)
-        plain = cls(centers, radii, matrices, displacement)  # checks
+        plain = cls(centers, radii, matrices, displacement)
+        if plain.matrices is None:
+            return plain
         n, size = plain.dim_in, np.abs(plain.matrices) @ np.abs(plain.offsets)[:, :, None]
         offsets = (plain.matrices @ plain.offsets[:, :, None])[:, :, 0]
         rounding = np.linalg.norm(size[:, :, 0], axis=1) * (2 * n + 4) * _ULP
@@ -94,9 +95,9 @@ class Cells:
     @classmethod
     def of(cls, cover: Cover, displacement: ArrayLike = 0.0) -> Cells:
         """The cells of a cover, whose boundaries may be off by a distance in x."""
-        if cover.is_balls:
+        if cover.radii is not None:
             return cls.around(cover.centers, cover.radii, None, displacement)
-        return cls.around(cover.centers, np.ones(len(cover)), cover.shapes, displacement)
+        return cls.around(cover.centers, np.ones(len(cover)), cover.matrices, displacement)
 
     def __len__(self) -> int:
         return self.offsets.shape[0]
@@ -129,16 +130,16 @@ class Cells:
         if self.matrices is None:
             centers, extents = self.offsets, np.broadcast_to(radii[:, None], self.offsets.shape)
         else:
-            centers, extents = self._hulls(radii, lower, upper)
+            centers, extents = self._hulls(self.matrices, radii, lower, upper)
         with np.errstate(invalid="ignore", over="ignore"):
             extents = extents * (1 + 4 * _ULP) + np.abs(centers) * (2 * _ULP) + 1e-300
             low, high = np.maximum(centers - extents, lower), np.minimum(centers + extents, upper)
         unknown = np.isnan(low) | np.isnan(high)
         return np.where(unknown, lower, low), np.where(unknown, upper, high)
 
-    def _hulls(self, radii: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+    def _hulls(self, matrices: Array, radii: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
         """Centres and half widths from x - c = B (A x - u) + (I - B A)(x - c) + B (u - A c), true for every B."""
-        matrices, offsets, n = self.matrices, self.offsets, self.dim_in
+        offsets, n = self.offsets, self.dim_in
         try:
             inverse = np.linalg.pinv(matrices)
         except np.linalg.LinAlgError:

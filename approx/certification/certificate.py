@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -171,6 +172,4 @@ class Certificate(SupError):
 
 def _ends(ball: Any) -> tuple[float, float]:
     """Floats just below and above a ball."""
-    return tuple(
-        float(np.nextafter(float(end), side)) for end, side in ((ball.lower(), -np.inf), (ball.upper(), np.inf))
-    )
+    return math.nextafter(float(ball.lower()), -math.inf), math.nextafter(float(ball.upper()), math.inf)

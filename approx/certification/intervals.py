@@ -102,7 +102,8 @@ class Interval(Operand):
 
     def contains(self, x: ArrayLike) -> NDArray[np.bool_]:
         """Whether each number lies in its interval."""
-        return (self.lo <= x) & (x <= self.hi)
+        values = np.asarray(x)
+        return (self.lo <= values) & (values <= self.hi)
 
     def meet(self, other: Interval) -> Interval:
         """The intersection of two enclosures of the same values, which is never empty."""
@@ -153,7 +154,8 @@ class Interval(Operand):
         return unchecked(combine([p.lo for p in lifted]), combine([p.hi for p in lifted]))
 
     def _length(self, parts: list[Interval]) -> Interval:
-        return np.sqrt(functools.reduce(np.add, [np.square(part) for part in parts]))
+        total: Any = functools.reduce(np.add, [np.square(part) for part in parts])
+        return np.sqrt(total)
 
 
 def unchecked(lo: Any, hi: Any) -> Interval:

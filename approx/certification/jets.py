@@ -66,10 +66,10 @@ class Jet(Operand):
         return value if isinstance(value, Jet) else Jet(self.value._lift(value), [None] * len(self.partials))
 
     def _restructure(self, change: Callable[[Array], Array]) -> Jet:
-        partials = [
-            None if part is None else _simplified(np.broadcast_to(part, self.shape)._restructure(change))
-            for part in self.partials
-        ]
+        def spread(array: Array) -> Array:
+            return change(np.broadcast_to(array, self.shape))
+
+        partials = [None if part is None else _simplified(part._restructure(spread)) for part in self.partials]
         return Jet(self.value._restructure(change), partials)
 
     def _join(self, parts: list[Any], combine: Callable[[list[Array]], Array]) -> Jet:

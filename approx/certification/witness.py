@@ -96,7 +96,8 @@ def witnessed(
         bounds = question.sharpened(bounds, eps, started + max_seconds / 2)
     most = float(bounds.max(initial=0.0))
     goal = max(most, eps or 0.0) or error
-    kind, outside, rests_on = "no witness", np.inf, ()
+    kind, outside = "no witness", np.inf
+    rests_on: tuple[str, ...] = ()
     if np.isfinite(goal):
         reach, beyond = _reach(found, target, enclosure, goal, error)
         if reach < radius:
@@ -115,16 +116,17 @@ def witnessed(
 def _reach(found: Pieces, target: Target, enclosure: Enclosure, goal: float, error: float) -> tuple[float, float]:
     """The least R found with |f - L| + error <= bound <= goal for |x| >= R, and that bound; (inf, 0) where nothing but
     a claim says so and all else is proved."""
-    if target.tail is None or not (target.lipschitz_source == "proved" or enclosure.conditional):
+    tail, affine = target.tail, target.affine
+    if tail is None or affine is None or not (target.lipschitz_source == "proved" or enclosure.conditional):
         return math.inf, 0.0
-    same_slope, offset = found.outside_error(target.affine)
+    same_slope, offset = found.outside_error(affine)
     if not same_slope:
         return math.inf, 0.0
     if target.lipschitz_source != "proved":
         check_tail(target)
 
     def bound(radius: float) -> float:
-        return (float(target.tail(radius)) + offset + error) * (1 + 1e-12)
+        return (float(tail(radius)) + offset + error) * (1 + 1e-12)
 
     low, high = 0.0, 1.0
     while not bound(high) <= goal:
@@ -172,14 +174,14 @@ def _look(question: Question, bounds: Array, more: Array | None = None) -> tuple
     cells = question.cells
     count, n = len(cells), cells.dim_in
     budget = int(min(_POINTS, max(32, _LOOKED / max(1, count * n))))
-    points = [part.sample(budget // 4 // len(question.core)) for part in question.core]
-    points += [] if more is None else [more]
+    several = [part.sample(budget // 4 // len(question.core)) for part in question.core]
+    several += [] if more is None else [more]
     if cells.matrices is None and count:
         worst = np.argsort(-bounds, kind="stable")[: budget // 4]
         centers, steps = cells.offsets[worst], cells.radii[worst, None] * (1 - 1e-9) - 2 * cells.collars[worst, None]
         slope = _slopes(question, centers, steps)
-        points += [centers, centers + steps * slope, centers - steps * slope]
-    points = np.concatenate(points)
+        several += [centers, centers + steps * slope, centers - steps * slope]
+    points = np.concatenate(several)
     domain = Box(*question.box) if question.domain is None else question.domain
     points = points[domain.contains(points)]
     problem = Problem(

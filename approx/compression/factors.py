@@ -82,6 +82,7 @@ class Orthogonal:
     def columns(self, count: int) -> Tensor:
         """The first `count` columns (n, count), without forming the others; not for the identity."""
         if self.reflectors is None:
+            assert self.core is not None, "not for the identity"
             return self.core[:, :count]
         thin = torch.linalg.householder_product(self.reflectors, self.tau)
         return thin[:, :count] if self.core is None else thin[:, : len(self.core)] @ self.core[:, :count]
@@ -109,7 +110,7 @@ class Orthogonal:
         rows = v.reshape(-1, self.size)
         if not transpose:
             rows = self._turn(rows, transpose)
-        if self.reflectors is not None and len(rows):
+        if self.reflectors is not None and self.tau is not None and len(rows):
             rows = torch.ormqr(self.reflectors, self.tau, rows.T, left=True, transpose=transpose).T
         if transpose:
             rows = self._turn(rows, transpose)
@@ -124,7 +125,7 @@ class Orthogonal:
     def __repr__(self) -> str:
         if self.is_identity:
             return f"Orthogonal(identity of size {self.size})"
-        parts = [] if self.reflectors is None else [f"{len(self.tau)} reflectors"]
+        parts = [] if self.tau is None else [f"{len(self.tau)} reflectors"]
         parts += [] if self.core is None else [f"a rotation of {len(self.core)} coordinates"]
         return f"Orthogonal({self.size} x {self.size}, {' and '.join(parts)})"
 

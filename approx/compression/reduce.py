@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -96,9 +98,9 @@ def compress(
     if budget is not None:
         budget.check()
     reduced.requires_grad_(any(block.weight.requires_grad for block in network.blocks))
-    measured = deviation(network, reduced, radius, samples, seed) if samples else (None, None)
+    apart, scale = deviation(network, reduced, radius, samples, seed) if samples else (None, None)
     bound = None if budget is None else budget.spent
-    return Compression(reduced, network, factors, method, bound, *measured, radius, samples, versions(network))
+    return Compression(reduced, network, factors, method, bound, apart, scale, radius, samples, versions(network))
 
 
 class _Walk:
@@ -125,7 +127,7 @@ class _Walk:
                 if self.basis is None and block.weight.ndim == 3 and (untouched or self.method == "qr"):
                     pieces.append(type(block)(block.weight[done:], block.bias[done:], activation))
                     sizes = block.widths_after(width)[done:hidden]
-                    self.factors.extend(len(sizes), lambda layer, sizes=sizes: Orthogonal(sizes[layer]))
+                    self.factors.extend(len(sizes), functools.partial(_identity, sizes))
                     break
                 if isinstance(block, Stack) and simple and done < hidden:
                     pieces += self._long_stack(block, hidden, activation)
@@ -149,14 +151,14 @@ class _Walk:
         if hidden and not whole:
             if self.method == "qr":
                 if rows > columns:
-                    factor = Orthogonal(rows, *torch.geqrf(torch.cat([bias[:, None], moved], dim=1)))
-                    upper = _upper(factor.reflectors)
+                    reflectors, tau = torch.geqrf(torch.cat([bias[:, None], moved], dim=1))
+                    factor, upper = Orthogonal(rows, reflectors, tau), _upper(reflectors)
                     reduced = (upper[:, 1:], upper[:, 0])
                 count = min(rows, columns)
             else:
                 factor, count = self._revealing(index, weight, moved, bias)
         elif self.budget is not None and not (self.basis is None and self.method == "rank"):
-            self.budget.spend(index, self._rounding(weight, moved, bias))
+            self.budget.spend(index, self._rounding(weight, moved, bias, self.budget.size))
         self.basis = None if factor.is_identity else factor.columns(count)
         if self.method != "qr" and self.basis is not None:
             reduced = (self.basis.T @ moved, self.basis.T @ bias)
@@ -179,7 +181,7 @@ class _Walk:
             rounding = max(weight.shape) * torch.finfo(weight.dtype).eps * _size(weight, bias)
             count = max(1, int((singular > rounding).sum()))
         else:
-            rounding = self._rounding(weight, moved, bias)
+            rounding = self._rounding(weight, moved, bias, size)
             unchanged = rows <= columns and self.basis is None and self.method == "rank"
             count = self.budget.rank(index, largest * singular.double(), rounding, 0.0 if unchanged else rounding)
         if count == rows:
@@ -188,19 +190,19 @@ class _Walk:
             return Orthogonal(rows, core=turn), count
         return Orthogonal(rows, *reflected, None if count == columns else turn), count
 
-    def _rounding(self, weight: Tensor, moved: Tensor, bias: Tensor) -> float:
-        """A bound of what rounding moves the argument of the activation by: products, QR, SVD, non-orthogonality."""
+    def _rounding(self, weight: Tensor, moved: Tensor, bias: Tensor, size: float) -> float:
+        """A bound of what rounding moves the argument of the activation by: products, QR, SVD, non-orthogonality;
+        size: of the vectors that the layer is applied to."""
         factor = 32 if self.method == "diagonal" else 16
         share = factor * torch.finfo(weight.dtype).eps * sum(weight.shape) * math.sqrt(moved.shape[1] + 1)
-        return share * _size(weight, bias) * math.hypot(1.0, self.budget.size)
+        return share * _size(weight, bias) * math.hypot(1.0, size)
 
     def _long_stack(self, block: Stack, hidden: int, activation: RadialActivation | None) -> list[Block]:
         """The first `hidden` layers of a long stack, in runs of equal width."""
-        arrays = (block.weight[:hidden], block.bias[:hidden])
         incoming = None if self.basis is None else self.basis.cpu().numpy()
-        found = reduce_stack(*(value.cpu().numpy() for value in arrays), incoming)
-        weights, biases, ranks, reflectors, tau = (torch.from_numpy(value).to(block.weight.device) for value in found)
-        ranks, size = ranks.tolist(), block.weight.shape[1]
+        found = reduce_stack(block.weight[:hidden].cpu().numpy(), block.bias[:hidden].cpu().numpy(), incoming)
+        weights, biases, counts, reflectors, tau = (torch.from_numpy(value).to(block.weight.device) for value in found)
+        ranks, size = counts.tolist(), block.weight.shape[1]
         kept = ranks
         if sum(a != b for a, b in itertools.pairwise(ranks)) > _PIECES:
             kept = [max(ranks)] * hidden
@@ -216,7 +218,8 @@ class _Walk:
                 return Orthogonal(size)
             return Orthogonal(size, reflectors[layer, :, : kept[layer]], tau[layer, : kept[layer]])
 
-        pieces, first = [], 0
+        pieces: list[Block] = []
+        first = 0
         for rank, run in itertools.groupby(kept):
             stop = first + len(list(run))
             if start != rank:
@@ -246,20 +249,24 @@ def _packed(blocks: list[Block]) -> list[Block]:
 
 def _diagonal(network: RadialNetwork, factors: Factors) -> tuple[RadialNetwork, Factors]:
     """Layers 2, 4, ... with a hidden layer on both sides turned to their singular values; the factors to match."""
-    layers = [[weight, bias, activation] for weight, bias, activation in network.layers()]
-    turned = list(factors)
+    layers, turned = list(network.layers()), list(factors)
+    weights, biases = [weight for weight, _, _ in layers], [bias for _, bias, _ in layers]
     for i in range(1, len(layers) - 1, 2):
-        before, here, after = layers[i - 1 : i + 2]
-        left, singular, right = torch.linalg.svd(here[0], full_matrices=True)
-        before[:2] = right @ before[0], right @ before[1]
-        diagonal = torch.zeros_like(here[0])
-        diagonal.diagonal()[:] = singular
-        here[:2] = diagonal, left.T @ here[1]
-        after[0] = after[0] @ left
+        left, singular, right = torch.linalg.svd(weights[i], full_matrices=True)
+        weights[i - 1], biases[i - 1] = right @ weights[i - 1], right @ biases[i - 1]
+        weights[i] = torch.zeros_like(weights[i])
+        weights[i].diagonal()[:] = singular
+        biases[i] = left.T @ biases[i]
+        weights[i + 1] = weights[i + 1] @ left
         turned[i - 1], turned[i] = turned[i - 1].turned(right.T), turned[i].turned(left)
     result = Factors()
     result.extend(len(turned), turned.__getitem__)
-    return RadialNetwork.from_layers(layers), result
+    activations = (activation for _, _, activation in layers)
+    return RadialNetwork.from_layers(zip(weights, biases, activations, strict=True)), result
+
+
+def _identity(sizes: Sequence[int], layer: int) -> Orthogonal:
+    return Orthogonal(sizes[layer])
 
 
 def _own(activation: RadialActivation | None, copies: dict[int, RadialActivation]) -> RadialActivation | None:

@@ -107,7 +107,7 @@ class Compression:
 
     def table(self) -> str:
         """A line per layer, or per run of layers with the same widths: widths and parameters before and after."""
-        rows = [("layer", "activation", "width before", "after", "parameters before", "after")]
+        rows: list[tuple[str, ...]] = [("layer", "activation", "width before", "after", "parameters before", "after")]
         names = [str(block.activation or "none") for block in self.full.blocks for _ in range(block.layers)]
         before, after = (list(itertools.pairwise(widths)) for widths in (self.widths, self.reduced_widths))
         layer, totals = 1, [0, 0]
@@ -137,7 +137,7 @@ class Compression:
         claim = "lossless" if self.bound is None else f"|F - F_red| <= {self.bound:.3g} for |x| <= {self.radius:g}"
         if self.deviation is not None:
             claim += f"; {self.deviation:.3g} at the worst of {self.samples:,} points of |x| <= {self.radius:g}"
-            if self.bound is None and self.scale > 0:
+            if self.bound is None and self.scale is not None and self.scale > 0:
                 claim += f" ({self.deviation / self.scale / torch.finfo(self.full.dtype).eps:.2g} eps x scale)"
         return "\n".join([*lines, f"  {'error':<11} {claim}"])
 

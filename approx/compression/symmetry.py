@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from approx import _checks
+from approx.blocks import Block
 from approx.compression.factors import Orthogonal
 from approx.networks import Dense, RadialNetwork, Stack
 
@@ -51,17 +52,18 @@ def change_basis(
     """
     call = "change_basis"
     _network(call, network)
-    factors = [Orthogonal.from_matrix(item) if not isinstance(item, Orthogonal) else item for item in factors]
-    sizes, hidden = tuple(factor.size for factor in factors), network.hidden_widths
+    turns = [Orthogonal.from_matrix(item) if not isinstance(item, Orthogonal) else item for item in factors]
+    sizes, hidden = tuple(factor.size for factor in turns), network.hidden_widths
     if sizes != hidden:
         i = next((i for i, pair in enumerate(zip(sizes, hidden, strict=False)) if pair[0] != pair[1]), None)
         received = f"{len(sizes)} factors" if i is None else f"factor {i} of size {sizes[i]}"
         required = f"{len(hidden)}, one per hidden layer" if i is None else f"size {hidden[i]}"
         raise ValueError(_checks.message(call, received, required, "See network.hidden_widths."))
-    blocks, first, width = [], 0, network.dim_in
+    blocks: list[Block] = []
+    first, width = 0, network.dim_in
     before = Orthogonal(width)
     for block in network.blocks:
-        here = [*factors[first : first + block.layers], Orthogonal(network.dim_out)][: block.layers]
+        here = [*turns[first : first + block.layers], Orthogonal(network.dim_out)][: block.layers]
         if all(factor.is_identity for factor in (before, *here)):
             blocks.append(type(block)(block.weight, block.bias, block.activation))
         else:
@@ -131,7 +133,9 @@ def _network(call: str, network: RadialNetwork) -> None:
         raise TypeError(_checks.message(call, received, "a RadialNetwork", "Pass construction.network."))
 
 
-def _turned(weight: Tensor, bias: Tensor, after: Orthogonal, before: Orthogonal, inverse: bool):
+def _turned(
+    weight: Tensor, bias: Tensor, after: Orthogonal, before: Orthogonal, inverse: bool
+) -> tuple[Tensor, Tensor]:
     """(Q weight P^T, Q bias) for Q = after, P = before, or for their inverses; rows are turned by acting on columns."""
     after_acts, before_acts = ((factor.apply_transpose if inverse else factor.apply) for factor in (after, before))
     weight, bias = weight.detach(), bias.detach()

@@ -117,10 +117,7 @@ def _first_cell_is_sure(cover: Cover, x: Array, collar: float) -> NDArray[np.boo
     """(k,) whether the first cell is the same for all boundaries within `collar` of the true ones."""
     if not len(cover):
         return np.ones(len(x), dtype=bool)
-    if cover.is_balls:
-        shortest = cover.radii
-    else:
-        shortest = 1 / np.linalg.norm(cover.shapes, 2, axis=(1, 2))
+    shortest = 1 / np.linalg.norm(cover.matrices, 2, axis=(1, 2)) if cover.radii is None else cover.radii
     change = collar / shortest  # scaling an ellipsoid by 1 +- this moves its boundary by at least the collar
     small, large = (_scaled(cover, factor) for factor in (np.maximum(1 - change, 1e-100), 1 + change))
     first = small.find(x)
@@ -128,9 +125,9 @@ def _first_cell_is_sure(cover: Cover, x: Array, collar: float) -> NDArray[np.boo
 
 
 def _scaled(cover: Cover, factor: Array) -> Cover:
-    if cover.is_balls:
+    if cover.radii is not None:
         return replace(cover, radii=cover.radii * factor)
-    return replace(cover, shapes=cover.shapes / factor[:, None, None])
+    return replace(cover, shapes=cover.matrices / factor[:, None, None])
 
 
 def captured(network: RadialNetwork, points: ArrayLike) -> NDArray[np.int64]:

@@ -35,7 +35,7 @@ def climb(
     """starts (k, n), steps (k,) > 0 -> (k, n) points of the region with error at least that of the starts.
 
     error : (j, n) -> (j,) what to maximise
-    cover, offset : the pieces of F, and (j, n) -> (j,) how far from a rim to stay
+    cover, offset : the pieces of F, and (j, n) -> (j,) how far from a rim to stay; both or neither
 
     Every round tries steps along random orthogonal directions, both ways; a success doubles the step, a failure
     halves it.
@@ -49,7 +49,7 @@ def climb(
         frames = np.linalg.qr(rng.standard_normal((count, dim, min(dim, _MAX_PAIRS))))[0].transpose(0, 2, 1)
         moves = steps[:, None, None] * np.concatenate([frames, -frames], axis=1)
         trials = region.project(points[:, None] + moves)
-        if cover is not None:
+        if cover is not None and offset is not None:
             trials = np.concatenate([trials, region.project(_to_rim(cover, points, trials, offset))], axis=1)
         errors = error(trials.reshape(-1, dim)).reshape(count, -1)
         choice = errors.argmax(axis=1)
@@ -74,10 +74,10 @@ def _to_rim(cover: Cover, points: Array, trials: Array, offset: Callable[[Array]
     cell = np.where(push, hit, piece)[move]
     ray = flat[move] - cover.centers[cell]
     length = np.linalg.norm(ray, axis=1)
-    if cover.is_balls:
+    if cover.radii is not None:
         rim = cover.radii[cell]
     else:
-        scaled = np.linalg.norm(np.einsum("kab,kb->ka", cover.shapes[cell], ray), axis=1)
+        scaled = np.linalg.norm(np.einsum("kab,kb->ka", cover.matrices[cell], ray), axis=1)
         rim = length / np.where(scaled > 0, scaled, 1.0)
     wanted = np.maximum(rim + np.where(push[move], 1, -1) * offset(flat[move]), 0.0)
     flat[move] = cover.centers[cell] + ray * (wanted / np.where(length > 0, length, 1.0))[:, None]

@@ -90,7 +90,8 @@ def sup_error(
         raise TypeError(
             _checks.message(_CALL, f"target = {_checks.show(target)}", "a Target", "Wrap the function in Target(...).")
         )
-    domain = getattr(built, "domain", target.domain) if domain is None else domain
+    usual: Box | Ball | WholeSpace = getattr(built, "domain", target.domain)
+    domain = usual if domain is None else domain
     if cover is None:
         cover = subject if isinstance(subject, Cover) else getattr(built, "cover", None)
     rounding = getattr(built, "rounding", None) if rounding is None else rounding
@@ -100,9 +101,10 @@ def sup_error(
     seed = _checks.count(_CALL, "seed", seed, least=0)
     reach = _checks.positive(_CALL, "reach", reach)
 
-    core = domain  # the compact region in which cells matter
     tail = None
-    if not domain.compact:
+    if domain.compact:
+        core: Box | Ball = domain  # the compact region in which cells matter
+    else:
         radius = _sampling.circumradius(target.domain)
         if cover is not None:
             radius = max(radius, min(cover.reach, reach))
@@ -243,7 +245,7 @@ def _streams(
         share = -(-count // (len(inner) + 1))
         seeds = [_sampling.chunk_seed(seed, i) for i in range(len(inner) + 1)]
         streams = [Spread(region, share, size, own) for region, own in zip(inner, seeds, strict=False)]
-        streams.append(Few(_sampling.far, (core.dim, core.radius, reach, share, size, seeds[-1])))
+        streams.append(Few(_sampling.far, (core.dim, _sampling.circumradius(core), reach, share, size, seeds[-1])))
     streams.append(Few(_sampling.landmarks, (core, cover, count, size, seed)))
     if cover is not None:
         streams.append(Sides(cover, core, -(-count // 4), max(1, size // 2), seed, offset))
@@ -262,23 +264,23 @@ def _screen(
 ) -> tuple[int, str]:
     """At how many points the cover agreed with the network, 0 if it is not to pick the points; the network's engine."""
     _checks.one_of(_CALL, "engine", engine, (*ENGINES, "cover"))
-    known = cover is not None and len(cover) and isinstance(network, RadialNetwork)
-    wanted = engine == "cover" or (engine == "auto" and known and samples * network.depth > _DENSE_WORK)
+    known = cover if cover is not None and len(cover) and isinstance(network, RadialNetwork) else None
+    wanted = engine == "cover" or (engine == "auto" and known is not None and samples * network.depth > _DENSE_WORK)
     if not wanted:
         return 0, engine
-    if known:
+    if known is not None:
         some = -(-_COMPARED // 4)
         sides = np.concatenate(
-            [part for pair in _sampling.boundary_pairs(cover, core, some, some, 1, offset) for part in pair]
+            [part for pair in _sampling.boundary_pairs(known, core, some, some, 1, offset) for part in pair]
         )
         points = np.concatenate([core.sample(_COMPARED, 1), sides])
-        agreement = compare_with_cover(network, cover, points, rounding)
+        agreement = compare_with_cover(network, known, points, rounding)
         if agreement.agrees:
             return agreement.decided, "auto"
         if engine == "auto":
             return 0, engine
     action = "Use engine='auto', which evaluates the network itself, or pass the cover it was built from."
-    received = f"engine='cover' and {agreement if known else 'no RadialNetwork with a cover'}"
+    received = f"engine='cover' and {'no RadialNetwork with a cover' if known is None else agreement}"
     raise ValueError(_checks.message(_CALL, received, "a network that does what its cover says", action))
 
 

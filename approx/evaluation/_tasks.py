@@ -46,7 +46,9 @@ class Subject:
 class Streams:
     """Points in chunks. Subclasses are plain data, so that they travel to other processes."""
 
-    chunks: int
+    @property
+    def chunks(self) -> int:
+        raise NotImplementedError
 
     def points(self, part: slice) -> Iterator[Array]:
         raise NotImplementedError
@@ -100,5 +102,5 @@ def _see(subject: Subject, stream: Streams, part: slice, progress: Callable[[int
         seen.counts.append(len(points))
         progress(len(points))
     watch = seen.watch
-    watch.network = watch.target = watch.cover = watch.claims = None  # whoever asked has them, and they may be large
+    del watch.network, watch.target, watch.cover, watch.claims  # whoever asked has them, and they may be large
     return seen

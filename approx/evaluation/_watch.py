@@ -115,13 +115,14 @@ class _TailClaim:
 
     def check(self, points: Array, values: Array) -> None:
         """Raise ValueError at a point where the values f of shape (k, m) contradict the bound."""
-        if self.bounds is None:
+        affine = self.target.affine
+        if self.bounds is None or affine is None:
             return
         step = np.searchsorted(self.radii, np.linalg.norm(points, axis=1), side="right") - 1
         points, values, step = points[step >= 0], values[step >= 0], step[step >= 0]
-        linear = self.target.affine(points)
+        linear = affine(points)
         excess = _lengths(values - linear)
-        terms = self.target.affine.lipschitz * np.linalg.norm(points, axis=1)  # they may cancel in L(x)
+        terms = affine.lipschitz * np.linalg.norm(points, axis=1)  # they may cancel in L(x)
         noise = 64 * np.finfo(float).eps * (_lengths(values) + _lengths(linear) + terms)
         wrong = ~(excess <= self.bounds[step] * (1 + 1e-12) + noise)
         if wrong.any():

@@ -16,7 +16,7 @@ from approx import _checks
 from approx.compression import compress
 from approx.experiments._result import Experiment, Row, curve, run_trials
 from approx.networks import RadialNetwork
-from approx.training import Training, random_network, train
+from approx.training import Network, Training, random_network, train
 
 __all__ = ["lossless", "projected_descent", "training_time"]
 
@@ -233,7 +233,7 @@ def _gaussian_line() -> tuple[Tensor, Tensor]:
     return x, _TARGETS["gaussian"](x)
 
 
-def _run(run: Training) -> Training:
+def _run(run: Training[Network]) -> Training[Network]:
     """The run, unless it was interrupted: an unfinished trial is no trial."""
     if run.stopped == "interrupted":
         raise KeyboardInterrupt

@@ -131,9 +131,9 @@ def image_recovery(
         networks = {STEP: start, RELU: pointwise_relu(start), RELU_OUT: pointwise_relu(start, outputs=True)}
         for level in levels:
             rng = np.random.default_rng(s)
-            x, y = noisy_copies(rng.choice(images, n, replace=False), copies, level, rng)
-            order = rng.permutation(len(x))
-            x, y = torch.as_tensor(x[order], dtype=torch.float32), torch.as_tensor(y[order])
+            points, digits = noisy_copies(rng.choice(images, n, replace=False), copies, level, rng)
+            order = rng.permutation(len(points))
+            x, y = torch.as_tensor(points[order], dtype=torch.float32), torch.as_tensor(digits[order])
             cut = 4 * len(x) // 5
 
             def accuracy(model: nn.Module, x: torch.Tensor = x, y: torch.Tensor = y, cut: int = cut) -> list[float]:

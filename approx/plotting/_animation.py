@@ -84,8 +84,8 @@ def growth_animation(
         action = "Choose a domain that cells of the network meet."
         raise ValueError(_checks.message(call, "a picture in which no layer captures a point", "one", action))
     counts = np.unique(np.ceil(np.linspace(0, last, frames + 1)[1:]).astype(int))
-    fig = make_figure(call, fig, (6.4, 4.8))
-    ax = fig.add_subplot()
+    figure = make_figure(call, fig, (6.4, 4.8))
+    ax = figure.add_subplot()
     limits = frame(full, start)
 
     def values(count: int) -> Array:
@@ -100,7 +100,7 @@ def growth_animation(
         image = ax.imshow(
             values(0).reshape(shape), origin="lower", extent=extent, cmap=VALUE_MAP, vmin=limits[0], vmax=limits[1]
         )
-        fig.colorbar(image, ax=ax, label=quantity(parts.target.name, parts.target.unit))
+        figure.colorbar(image, ax=ax, label=quantity(parts.target.name, parts.target.unit))
 
         def show(count: int) -> None:
             image.set_data(values(count).reshape(shape))
@@ -113,7 +113,7 @@ def growth_animation(
         title.set_text(f"the first {count:,} of {last:,} layers")
         return []
 
-    return FuncAnimation(fig, draw, frames=[int(count) for count in counts], interval=100, blit=False)
+    return FuncAnimation(figure, draw, frames=[int(count) for count in counts], interval=100, blit=False)
 
 
 def _grid(view: View) -> tuple[list[Array], Array]:

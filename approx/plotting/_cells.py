@@ -9,7 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.colors import Normalize
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt
@@ -20,7 +20,7 @@ from approx.domains import Ball, Box
 from approx.evaluation import captured
 from approx.networks import RadialNetwork
 from approx.plotting._functions import pick_component, shown_component
-from approx.plotting._style import BLUE, GREY, ORANGE, VALUE_MAP, coordinates, frame, make_axes, make_figure
+from approx.plotting._style import BLUE, GREY, ORANGE, VALUE_MAP, SomeFigure, coordinates, frame, make_axes, make_figure
 
 __all__ = ["capture_plot", "cover_plot"]
 
@@ -129,10 +129,10 @@ def _draw_ellipses(ax: Axes, cover: Cover, box: Box, component: int | None, labe
     scale = Normalize(*frame(values, background))
     extent = (box.lower[0], box.upper[0], box.lower[1], box.upper[1])
     ax.imshow(background, origin="lower", extent=extent, cmap=VALUE_MAP, norm=scale, zorder=0, aspect="auto")
-    if cover.is_balls:
+    if cover.radii is not None:
         axes, angles = np.repeat(cover.radii[:, None], 2, axis=1), np.zeros(len(cover))
     else:  # |A (x - c)| < 1 with A = U diag(s) V: the semi-axes are the rows of V with lengths 1/s
-        _, singular, rows = np.linalg.svd(cover.shapes)
+        _, singular, rows = np.linalg.svd(cover.matrices)
         axes, angles = 1 / singular, np.degrees(np.arctan2(rows[:, 0, 1], rows[:, 0, 0]))
     back = slice(None, None, -1)  # the first cell is drawn last
     ellipses = EllipseCollection(
@@ -168,8 +168,8 @@ def _number(ax: Axes, cover: Cover, box: Box, values: Array, scale: Normalize) -
 
 
 def capture_plot(
-    network: RadialNetwork, points: ArrayLike, layers: Sequence[int] | None = None, fig: FigureBase | None = None
-) -> FigureBase:
+    network: RadialNetwork, points: ArrayLike, layers: Sequence[int] | None = None, fig: SomeFigure | None = None
+) -> SomeFigure | Figure:
     """Which points each layer captures: one panel per layer, in the coordinates that the layer itself sees.
 
     A panel shows W_i F_{i-1}(x) + b_i for every point x, that is the points as they arrive at the activation of layer
@@ -209,15 +209,15 @@ def capture_plot(
     states = [_arriving(network, x, layer) for layer in chosen]
     columns = min(3, len(chosen))
     rows = -(-len(chosen) // columns)
-    fig = make_figure(call, fig, (3.6 * columns + 0.4, 3.5 * rows + 0.5))
-    panels = fig.subplots(rows, columns, squeeze=False).ravel()
+    figure = make_figure(call, fig, (3.6 * columns + 0.4, 3.5 * rows + 0.5))
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, layer, state in zip(panels, chosen, states, strict=False):
         _draw_captures(ax, state, when, layer, network.dim_in)
     for ax in panels[len(chosen) :]:
         ax.set_axis_off()
     handles, names = panels[0].get_legend_handles_labels()
-    fig.legend(handles, names, loc="outside lower center", ncols=len(names))
-    return fig
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    return figure
 
 
 def _arriving(network: RadialNetwork, x: Array, layer: int) -> Array:
@@ -248,7 +248,7 @@ def _draw_captures(ax: Axes, state: Array, when: NDArray[np.int64], layer: int, 
         (waiting & ~now, "o", BLUE, 7, "not yet captured"),
         (now, "o", ORANGE, 14, "captured here"),
     ):
-        ax.scatter(*picture[mask].T, s=size, c=color, marker=marker, lw=1, label=name)
+        ax.scatter(picture[mask, 0], picture[mask, 1], s=size, c=color, marker=marker, lw=1, label=name)
     # Captured points may sit far away, at the codes of their values; what still moves sets the frame.
     seen = np.concatenate([picture[waiting], [[-1.1, -1.1], [1.1, 1.1]]])
     low, high = seen.min(axis=0), seen.max(axis=0)

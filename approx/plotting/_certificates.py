@@ -150,8 +150,8 @@ def worst_cell_plot(report: Any, ax: Axes | None = None) -> Axes:
     middle, half = lower / 2 + upper / 2, (upper - lower) / 2
     known = pieces(report.network, float(np.linalg.norm(np.abs(middle) + half)) + 1) if report.worst_layers else None
     reach = _ROOM * np.maximum(half.max(), 1e-9 * (1 + np.abs(middle).max()))
-    cells = [_cell(known, layer) for layer in report.worst_layers if layer >= 0]
-    if cells:  # most of the first of them
+    cells = [] if known is None else [_cell(known, layer) for layer in report.worst_layers if layer >= 0]
+    if known is not None and cells:  # most of the first of them
         reach = max(reach, 0.75 * np.sqrt(known.rho2[cells[0]]) / np.linalg.norm(known.matrices[cells[0]], 2))
     frame = Box(middle - reach, middle + reach)
     ax = error_map(report, domain=frame, through=middle, ax=ax)
@@ -159,9 +159,10 @@ def worst_cell_plot(report: Any, ax: Axes | None = None) -> Axes:
         ax.axvspan(lower[0], upper[0], color=ORANGE, alpha=0.3, lw=0, label="worst box")
     else:
         ax.add_patch(Rectangle(lower[:2], *(upper - lower)[:2], fill=False, ec="black", lw=1.2, zorder=4))
-        for i in cells:
-            thick = known.layers[i] == report.worst_layers[0]
-            _outline(ax, known, i, frame, middle, 2.0 if thick else 0.8)
+        if known is not None:
+            for i in cells:
+                thick = known.layers[i] == report.worst_layers[0]
+                _outline(ax, known, i, frame, middle, 2.0 if thick else 0.8)
     first = report.worst_layers[0] if report.worst_layers else None
     piece = "" if first is None else ", the affine map" if first < 0 else f", the cell of layer {first + 1}"
     ax.set_title(f"upper bound {report.upper:.6g}{piece}" if report.upper is not None else f"no upper bound yet{piece}")

@@ -7,12 +7,12 @@ import itertools
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure
 
 from approx import _checks
 from approx.compression import Compression
 from approx.plotting._networks import network_picture
-from approx.plotting._style import BLUE, GREY, make_figure
+from approx.plotting._style import BLUE, GREY, SomeFigure, make_figure
 
 __all__ = ["compression_picture"]
 
@@ -20,7 +20,7 @@ _NODES = 16  # most nodes of a layer that are drawn
 _LAYERS = 12  # most layers drawn node by node
 
 
-def compression_picture(compression: Compression, fig: FigureBase | None = None) -> FigureBase:
+def compression_picture(compression: Compression, fig: SomeFigure | None = None) -> SomeFigure | Figure:
     """The full network on the left, the compressed one on the right, both in the basis of the compression.
 
     Columns of nodes are layers, with the width below; filled nodes are the coordinates that remain, white ones those
@@ -42,8 +42,8 @@ def compression_picture(compression: Compression, fig: FigureBase | None = None)
     if not isinstance(compression, Compression):
         received = f"compression = {_checks.show(compression)}"
         raise TypeError(_checks.message(call, received, "a Compression", "Pass what approx.compress returns."))
-    fig = make_figure(call, fig, (8.8, 3.6))
-    before, after = fig.subplots(1, 2)
+    figure = make_figure(call, fig, (8.8, 3.6))
+    before, after = figure.subplots(1, 2)
     widths, reduced = compression.widths, compression.reduced_widths
     if len(widths) > _LAYERS:
         for ax, network in ((before, compression.full), (after, compression.network)):
@@ -55,7 +55,7 @@ def compression_picture(compression: Compression, fig: FigureBase | None = None)
         _columns(after, reduced, reduced, tallest)
     for ax, name, count in zip((before, after), ("before", "after"), compression.parameters, strict=True):
         ax.set_title(f"{name}: {count:,} parameters", fontsize="medium")
-    return fig
+    return figure
 
 
 def _columns(ax: Axes, widths: tuple[int, ...], kept: tuple[int, ...], tallest: float) -> None:

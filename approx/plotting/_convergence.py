@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure
 
 from approx import _checks
 from approx.experiments import Curve, Experiment
-from approx.plotting._style import COLORS, make_axes, make_figure
+from approx.plotting._style import COLORS, SomeFigure, make_axes, make_figure
 from approx.training import Training
 
 __all__ = ["convergence_plot", "experiments_picture"]
@@ -41,14 +41,14 @@ def convergence_plot(result: Experiment | Training, ax: Axes | None = None, *, q
         curves: tuple[Curve, ...] = (Curve("training", "loss", result.losses[None]),)
     elif isinstance(result, Experiment):
         curves = result.curves
+        if not curves:
+            received = f"experiment {result.number}, which trains nothing"
+            raise ValueError(_checks.message(call, received, "an experiment with curves", "Draw experiment 2, 3 or 4."))
     else:
         received = f"result = {_checks.show(result)}"
         action = "Pass what approx.train or an experiment returned."
         raise TypeError(_checks.message(call, received, "an Experiment or a Training", action))
     known = [curve.quantity for curve in curves]
-    if not known:
-        received = f"experiment {result.number}, which trains nothing"
-        raise ValueError(_checks.message(call, received, "an experiment with curves", "Draw experiment 2, 3 or 4."))
     quantity = known[0] if quantity is None else _checks.one_of(call, "quantity", quantity, set(known))
     shown = [curve for curve in curves if curve.quantity == quantity]
     ax = make_axes(call, ax)
@@ -68,7 +68,7 @@ def convergence_plot(result: Experiment | Training, ax: Axes | None = None, *, q
     return ax
 
 
-def experiments_picture(results: Sequence[Experiment], fig: FigureBase | None = None) -> FigureBase:
+def experiments_picture(results: Sequence[Experiment], fig: SomeFigure | None = None) -> SomeFigure | Figure:
     """One `convergence_plot` per experiment, side by side: the test accuracy where there is one, else the loss.
 
     results : experiments with curves; fig : where to draw, a new pyplot figure if None
@@ -86,11 +86,11 @@ def experiments_picture(results: Sequence[Experiment], fig: FigureBase | None = 
         raise TypeError(_checks.message(call, received, "a list of Experiments", "Put the experiment in a list."))
     if not results:
         raise ValueError(_checks.message(call, "no results", "at least one Experiment", "Run an experiment first."))
-    fig = make_figure(call, fig, (6.4 * len(results), 4.4))
-    for ax, result in zip(fig.subplots(1, len(results), squeeze=False)[0], results, strict=True):
+    figure = make_figure(call, fig, (6.4 * len(results), 4.4))
+    for ax, result in zip(figure.subplots(1, len(results), squeeze=False)[0], results, strict=True):
         known = {curve.quantity for curve in result.curves}
         convergence_plot(result, ax, quantity="test accuracy" if "test accuracy" in known else None)
-    return fig
+    return figure
 
 
 def _draw(ax: Axes, curve: Curve, color: Any, style: str, band: bool) -> None:

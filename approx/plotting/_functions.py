@@ -24,7 +24,7 @@ from approx.plotting._style import (
     make_axes,
     quantity,
 )
-from approx.plotting._view import Curve, Map, Subject, View, curve, plane_map, subject_of, view_of
+from approx.plotting._view import Curve, Map, Subject, View, curve, difference, plane_map, subject_of, view_of
 from approx.targets import Target
 
 __all__ = [
@@ -183,7 +183,7 @@ def draw_curves(ax: Axes, subject: Subject, view: View, data: Curve, component: 
 def draw_error_curve(ax: Axes, subject: Subject, view: View, data: Curve, component: int | None) -> None:
     """F - f over x, between the lines +-eps; without a component all of them."""
     target, eps = subject.target, subject.eps
-    error = data.network - data.target
+    error = difference(data)
     shown = range(target.dim_out) if component is None else [component]
     for position, i in enumerate(shown):
         label = f"component {i + 1}" if len(shown) > 1 else None
@@ -243,7 +243,7 @@ def draw_values(
 def draw_error_map(ax: Axes, subject: Subject, view: View, grid: Map, component: int | None) -> AxesImage:
     """A map of F - f, or of its length without a component, with the worst point and a colour bar."""
     target, eps, report = subject.target, subject.eps, subject.report
-    error = grid.network - grid.target
+    error = difference(grid)
     picture = shown_component(error, component)
     lengths = np.linalg.norm(error, axis=-1)
     largest = float(np.nanmax(np.abs(picture)))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure
 
 from approx.plotting._functions import function_plot
-from approx.plotting._style import make_figure
+from approx.plotting._style import SomeFigure, make_figure
 from approx.targets import GALLERY
 
 __all__ = ["gallery_sheet"]
@@ -13,7 +13,7 @@ __all__ = ["gallery_sheet"]
 _COLUMNS = 4
 
 
-def gallery_sheet(*, fig: FigureBase | None = None) -> FigureBase:
+def gallery_sheet(*, fig: SomeFigure | None = None) -> SomeFigure | Figure:
     """Every target of the gallery on its own domain, four in a row, in the order of `radial gallery`.
 
     fig : an empty figure to draw in; a new pyplot figure if None. Raises TypeError for anything else.
@@ -24,9 +24,9 @@ def gallery_sheet(*, fig: FigureBase | None = None) -> FigureBase:
     ['gaussian', 'bump', 'affine_bump']
     """
     rows = -(-len(GALLERY) // _COLUMNS)
-    fig = make_figure("gallery_sheet", fig, (4.2 * _COLUMNS, 3.4 * rows))
+    figure = make_figure("gallery_sheet", fig, (4.2 * _COLUMNS, 3.4 * rows))
     for position, (name, factory) in enumerate(GALLERY.items()):
-        ax = fig.add_subplot(rows, _COLUMNS, position + 1)
+        ax = figure.add_subplot(rows, _COLUMNS, position + 1)
         function_plot(factory(), ax=ax)
         ax.set_title(name)
-    return fig
+    return figure

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
 from approx import _checks
@@ -23,8 +24,8 @@ from approx.plotting._functions import (
     shown_component,
     value_label,
 )
-from approx.plotting._style import BLUE, GREY, ORANGE, frame, make_figure, network_text, quantity
-from approx.plotting._view import Subject, View, curve, plane_map, subject_of, view_of
+from approx.plotting._style import BLUE, GREY, ORANGE, SomeFigure, frame, make_figure, network_text, quantity
+from approx.plotting._view import Map, Subject, View, curve, plane_map, subject_of, view_of
 from approx.targets import Target
 
 __all__ = ["overview"]
@@ -42,8 +43,8 @@ def overview(
     report: Any = None,
     eps: float | None = None,
     domain: Box | Ball | WholeSpace | None = None,
-    fig: FigureBase | None = None,
-) -> FigureBase:
+    fig: SomeFigure | None = None,
+) -> SomeFigure | Figure:
     """Target, network and error in one figure, under a title with the construction, its size and its error.
 
     n = 1: both curves with the band of +-eps, and the error. n = 2: maps of target, network and error; with two or
@@ -66,39 +67,41 @@ def overview(
     if parts.network is None:
         raise TypeError(_checks.message(call, "no network", "a network", "Pass the construction or the network."))
     view = view_of(parts)
-    far = None if parts.claim.compact else _far_field(parts)
+    far = None if parts.claim.compact else _far_field(parts, parts.claim)
     if parts.target.dim_in == 1:
         data = curve(parts, view)
-        fig = make_figure(call, fig, (10.5 if far is None else 13.0, 4.4))
-        panels = _grid(fig, 2 if far is None else 3)
+        figure = make_figure(call, fig, (10.5 if far is None else 13.0, 4.4))
+        panels = _grid(figure, 2 if far is None else 3)
         draw_curves(panels[0], parts, view, data, pick_component(call, None, parts.target.dim_out))
         draw_error_curve(panels[1], parts, view, data, pick_component(call, None, parts.target.dim_out))
     else:
-        panels = _draw_maps(fig, parts, view, far is not None)
-        fig = panels[0].figure
+        grid, m = plane_map(parts, view), parts.target.dim_out
+        components = [None] if m > _ROWS else list(range(m))
+        figure = make_figure(call, fig, (12.5 if far is None else 16.0, 1.0 + 3.4 * len(components)))
+        panels = _draw_maps(figure, parts, view, grid, components, far is not None)
     if far is not None:
         _draw_far(panels[-1], parts, *far)
-    title = fig.suptitle("")
-    letters = max(20, int(72 * fig.bbox.width / fig.dpi / (0.62 * title.get_fontsize())))  # that fit in a line
+    title = figure.suptitle("")
+    size = float(title.get_fontsize())
+    letters = max(20, int(72 * figure.bbox.width / figure.dpi / (0.62 * size)))  # that fit in a line
     lines = [textwrap.wrap(line, letters) for line in _title(parts, subject, view, letters)]
     title.set_text("\n".join(itertools.chain(*lines)))
-    return fig
+    return figure
 
 
-def _grid(fig: FigureBase, count: int) -> list[Axes]:
+def _grid(fig: Figure | SubFigure, count: int) -> list[Axes]:
     """Panels in one row if the figure is wide, else in two columns."""
     columns = count if fig.bbox.width >= 2 * fig.bbox.height else min(count, 2)
     spec = fig.add_gridspec(-(-count // columns), columns)
     return [fig.add_subplot(spec[i // columns, i % columns]) for i in range(count)]
 
 
-def _draw_maps(fig: FigureBase | None, parts: Subject, view: View, far: bool) -> list[Axes]:
+def _draw_maps(
+    fig: Figure | SubFigure, parts: Subject, view: View, grid: Map, components: Sequence[int | None], far: bool
+) -> list[Axes]:
     """Rows of target, network and error; the last panel is the far field's, if there is one."""
-    m = parts.target.dim_out
-    components = [None] if m > _ROWS else list(range(m))
+    assert grid.network is not None, "the subject has a network"
     rows = len(components)
-    grid = plane_map(parts, view)
-    fig = make_figure(parts.call, fig, (16.0 if far else 12.5, 1.0 + 3.4 * rows))
     if rows == 1:
         panels = _grid(fig, 4 if far else 3)
     else:
@@ -116,11 +119,11 @@ def _draw_maps(fig: FigureBase | None, parts: Subject, view: View, far: bool) ->
     return panels
 
 
-def _far_field(parts: Subject) -> tuple[float, Array, Array]:
+def _far_field(parts: Subject, space: WholeSpace) -> tuple[float, Array, Array]:
     """(radius of the view, |x| (k,), |F - f| (k,)) at points out to |x| = 10^6."""
     corners = parts.target.domain.bounding_box()
     scale = float(np.linalg.norm(np.maximum(np.abs(corners.lower), np.abs(corners.upper))))
-    points = parts.claim.sample(parts.affordable(*_FAR), scale=scale)
+    points = space.sample(parts.affordable(*_FAR), scale=scale)
     error = np.linalg.norm(parts.values(points) - parts.target(points), axis=1)
     return scale, np.linalg.norm(points, axis=1), error
 

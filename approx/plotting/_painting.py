@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure
 
 from approx import _checks
 from approx.plotting._functions import pick_component
-from approx.plotting._style import BLUE, GREY, coordinates, frame, make_axes, make_figure, quantity
+from approx.plotting._style import BLUE, GREY, SomeFigure, coordinates, frame, make_axes, make_figure, quantity
 
 __all__ = ["painting_curve", "painting_picture"]
 
@@ -54,8 +54,8 @@ def painting_picture(
     layers: Sequence[int] = _LAYERS,
     component: int | None = None,
     colors: str = "gray",
-    fig: FigureBase | None = None,
-) -> FigureBase:
+    fig: SomeFigure | None = None,
+) -> SomeFigure | Figure:
     """The target, the painting after some numbers of ellipsoids, and the curve of its error.
 
     painting : what `constructions.paint` returned; in other dimensions than 2 only the curve is drawn
@@ -76,9 +76,9 @@ def painting_picture(
     call = "painting_picture"
     _require(call, painting)
     if painting.target.dim_in != 2:
-        fig = make_figure(call, fig, (6.4, 4.4))
-        painting_curve(painting, fig.add_subplot())
-        return fig
+        figure = make_figure(call, fig, (6.4, 4.4))
+        painting_curve(painting, figure.add_subplot())
+        return figure
     counts = sorted({_checks.count(call, "layers", k) for k in layers})
     counts = [k for k in counts if k < len(painting)] + [len(painting)]
     component = pick_component(call, component, painting.target.dim_out)
@@ -102,8 +102,8 @@ def painting_picture(
         shown[words] = raster(painting.cover(count))
     low, high = frame(shown[painting.target.name])
     columns = (len(shown) + 2) // 2
-    fig = make_figure(call, fig, (0.8 + 3.1 * columns * min(1.4, max(0.75, width / height)), 6.8))
-    panels = fig.subplots(2, columns).ravel()
+    figure = make_figure(call, fig, (0.8 + 3.1 * columns * min(1.4, max(0.75, width / height)), 6.8))
+    panels = figure.subplots(2, columns).ravel()
     edges = (box.lower[0], box.upper[0], box.lower[1], box.upper[1])
     for ax, (title, values) in zip(panels, shown.items(), strict=False):
         image = ax.imshow(values, origin="lower", extent=edges, cmap=colors, vmin=low, vmax=high)
@@ -113,8 +113,8 @@ def painting_picture(
         ax.remove()
     panels = panels[: len(shown) + 1]
     painting_curve(painting, panels[-1])
-    fig.colorbar(image, ax=list(panels), shrink=0.6, label=quantity("value", painting.target.unit))
-    return fig
+    figure.colorbar(image, ax=list(panels), shrink=0.6, label=quantity("value", painting.target.unit))
+    return figure
 
 
 def _require(call: str, painting: Any) -> None:

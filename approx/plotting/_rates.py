@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from approx import _checks
-from approx.plotting._style import COLORS, GREY, make_axes, make_figure
+from approx.plotting._style import COLORS, GREY, SomeFigure, make_axes, make_figure
 from approx.rates import RateRow, RateTable
 
 __all__ = ["parameters_plot", "rates_picture", "rates_plot"]
@@ -126,7 +126,7 @@ def parameters_plot(table: RateTable, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def rates_picture(table: RateTable, fig: FigureBase | None = None) -> FigureBase:
+def rates_picture(table: RateTable, fig: SomeFigure | None = None) -> SomeFigure | Figure:
     """`rates_plot` and, beside it, `parameters_plot` where errors were measured.
 
     table : from `sweep`; fig : where to draw, a new pyplot figure if None
@@ -140,12 +140,12 @@ def rates_picture(table: RateTable, fig: FigureBase | None = None) -> FigureBase
     1
     """
     measured = any(row.parameters and row.lower for row in _checked("rates_picture", table).rows)
-    fig = make_figure("rates_picture", fig, (12.8 if measured else 6.4, 4.8))
-    axes = fig.subplots(1, 1 + measured, squeeze=False)[0]
+    figure = make_figure("rates_picture", fig, (12.8 if measured else 6.4, 4.8))
+    axes = figure.subplots(1, 1 + measured, squeeze=False)[0]
     rates_plot(table, axes[0])
     if measured:
         parameters_plot(table, axes[1])
-    return fig
+    return figure
 
 
 def _logarithmic(ax: Axes) -> None:

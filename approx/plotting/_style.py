@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, FigureBase, SubFigure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
@@ -23,6 +23,7 @@ __all__ = [
     "GREY",
     "ORANGE",
     "VALUE_MAP",
+    "SomeFigure",
     "coordinates",
     "frame",
     "make_axes",
@@ -30,6 +31,8 @@ __all__ = [
     "network_text",
     "quantity",
 ]
+
+SomeFigure = TypeVar("SomeFigure", bound=Figure | SubFigure)
 
 # Okabe and Ito's palette, safe for colour-blind readers.
 BLUE = "#0072B2"
@@ -51,7 +54,7 @@ def make_axes(call: str, ax: Any, size: tuple[float, float] = (6.4, 4.4)) -> Axe
     return ax
 
 
-def make_figure(call: str, fig: Any, size: tuple[float, float]) -> FigureBase:
+def make_figure(call: str, fig: SomeFigure | None, size: tuple[float, float]) -> SomeFigure | Figure:
     """`fig`, or a new pyplot figure when it is None. Raises TypeError for anything else."""
     if fig is None:
         return plt.figure(figsize=size, layout="constrained")

@@ -17,7 +17,18 @@ from approx.evaluation._subject import chunk_size
 from approx.networks import RadialNetwork
 from approx.targets import Target
 
-__all__ = ["Curve", "Map", "Subject", "View", "curve", "jumping_line", "plane_map", "subject_of", "view_of"]
+__all__ = [
+    "Curve",
+    "Map",
+    "Subject",
+    "View",
+    "curve",
+    "difference",
+    "jumping_line",
+    "plane_map",
+    "subject_of",
+    "view_of",
+]
 
 Array = NDArray[np.float64]
 
@@ -189,6 +200,12 @@ class Map:
     extent: tuple[float, float, float, float]
     target: Array
     network: Array | None
+
+
+def difference(data: Curve | Map) -> Array:
+    """F - f, for what was sampled of a subject with a network."""
+    assert data.network is not None, "nothing but the target was sampled"
+    return data.network - data.target
 
 
 def curve(subject: Subject, view: View) -> Curve:

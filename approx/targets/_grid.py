@@ -95,11 +95,12 @@ class GridInterpolant:
         for i, axis in enumerate(self.axes):
             plane = axis[np.minimum(begin[:, i] + 1, len(axis) - 1)]
             stops.append((lower[:, i], np.clip(plane, lower[:, i], upper[:, i]), upper[:, i]))
-        low, high = None, None
+        low = np.full((len(lower), self.values.shape[-1]), np.inf)
+        high = -low
         for corner in itertools.product(*stops):
             value = self(np.stack(corner, axis=1))
-            low = value if low is None else np.minimum(low, value)
-            high = value if high is None else np.maximum(high, value)
+            low = np.minimum(low, value)
+            high = np.maximum(high, value)
         return low, high
 
     def _node_range(self, begin: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[Array, Array]:
@@ -137,4 +138,4 @@ def spectral_norms(matrices: Array) -> Array:
     """(k, m, n) -> (k,) largest singular values; Euclidean norms where m or n is 1."""
     if 1 in matrices.shape[1:]:
         return np.linalg.norm(matrices.reshape(len(matrices), -1), axis=1)
-    return np.linalg.svd(matrices, compute_uv=False)[:, 0]
+    return np.linalg.norm(matrices, 2, axis=(1, 2))

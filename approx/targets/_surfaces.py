@@ -111,7 +111,8 @@ def terrain(dim: int = 2, *, domain: Box | Ball | None = None) -> Target:
     _plane_only("terrain", dim)
     from matplotlib import cbook
 
-    with cbook.get_sample_data("jacksboro_fault_dem.npz") as data:
+    archive: Any = cbook.get_sample_data("jacksboro_fault_dem.npz")  # an NpzFile
+    with archive as data:
         elevation = data["elevation"].astype(np.float64)
         # The file's `ymin` is its north edge (36.73 degrees) and belongs to row 0.
         step_x, step_y = float(data["dx"]), float(data["dy"])

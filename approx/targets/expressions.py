@@ -31,7 +31,7 @@ MAX_NESTING = 50
 MAX_NODES = 1000
 MAX_VARIABLES = 100
 CONSTANTS = {"pi": math.pi, "e": math.e}
-FUNCTIONS: dict[str, Callable[..., Any]] = {
+FUNCTIONS: dict[str, np.ufunc] = {
     "sin": np.sin,
     "cos": np.cos,
     "tan": np.tan,
@@ -46,7 +46,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": np.minimum,
     "max": np.maximum,
 }
-_OPERATORS: dict[type, Callable[..., Any]] = {
+_OPERATORS: dict[type, np.ufunc] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,
     ast.Mult: np.multiply,
@@ -89,7 +89,8 @@ class Expression:
 
     def __post_init__(self) -> None:
         parts, error = _parse(self.text)
-        programs, variables = [], set()
+        programs: list[tuple[Instruction, ...]] = []
+        variables: set[str] = set()
         nodes = 0
         for part in parts:
             program = _compile(part, error, variables)
@@ -179,8 +180,8 @@ def _parse(text: str) -> tuple[list[ast.expr], Callable[..., ValueError]]:
         raise TypeError(_checks.message("expression", received, "text", "Write the formula as a str."))
     columns: list[int] = []  # of `text`, by place in the text that Python parses
 
-    def error(found: str, at: ast.AST | int | None = None, required: str = "a formula") -> ValueError:
-        column = columns[min(at.col_offset, len(columns) - 1)] if isinstance(at, ast.AST) else at
+    def error(found: str, at: ast.expr | int | None = None, required: str = "a formula") -> ValueError:
+        column = columns[min(at.col_offset, len(columns) - 1)] if isinstance(at, ast.expr) else at
         place = "" if column is None else f" at column {column}"
         received = f"{found}{place} in {_checks.show(text)}"
         return ValueError(_checks.message("expression", received, required, _HELP))

@@ -158,7 +158,8 @@ def check_enclosure(target: Target, samples: int = 2048, seed: int = 0) -> None:
     """
     call = f"check_enclosure({target.name!r})"
     samples = _checks.count("check_enclosure", "samples", samples)
-    if target.enclosure is None:
+    enclosure = target.enclosure
+    if enclosure is None:
         raise ValueError(_checks.message(call, "no enclosure", "one", "Pass enclosure= to the target."))
     rng, n, into = np.random.default_rng(seed), target.dim_in, target.domain.project
     domain = target.domain.bounding_box()
@@ -172,7 +173,7 @@ def check_enclosure(target: Target, samples: int = 2048, seed: int = 0) -> None:
     def gaps(rows: Array) -> Array:
         """By how much f leaves its bounds; where it does not, how near it comes to, relative to their width."""
         lower, upper, points = parts(rows)
-        low, high = (_checks.real_array(call, "its bounds", end) for end in target.enclosure(lower, upper))
+        low, high = (_checks.real_array(call, "its bounds", end) for end in enclosure(lower, upper))
         shape = (len(rows), target.dim_out)
         if low.shape != high.shape or (low.shape != shape and (target.dim_out > 1 or low.shape != shape[:1])):
             received = f"bounds of shapes {low.shape} and {high.shape}"
@@ -205,7 +206,7 @@ def check_enclosure(target: Target, samples: int = 2048, seed: int = 0) -> None:
     at = int(found.argmax())
     if found[at] > 0:
         lower, upper, point = (part[at] for part in parts(rows))
-        low, high = (np.ravel(end).tolist() for end in target.enclosure(lower[None], upper[None]))
+        low, high = (np.ravel(end).tolist() for end in enclosure(lower[None], upper[None]))
         received = f"bounds {low} .. {high} on the box {lower.tolist()} .. {upper.tolist()}, but f = "
         received += f"{target(point).tolist()} at {point.tolist()}"
         raise ValueError(_checks.message(call, received, "low <= f <= high on the box", "Correct the enclosure."))
@@ -234,6 +235,7 @@ def check_claims(target: Target, seed: int = 0) -> None:
 
 def tail_at(target: Target, radius: float) -> float:
     """target.tail(radius), inf included. Raises ValueError where that fails or is no number >= 0."""
+    assert target.tail is not None, "the caller has seen that there is one"
     try:
         bound = float(target.tail(radius))
         received = f"tail({radius:.6g}) = {bound:g}"

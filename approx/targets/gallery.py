@@ -328,7 +328,7 @@ def _farthest(domain: Box | Ball) -> float:
 
 
 def _profile_value(profile: Callable[[Array], Array], radius: float) -> float:
-    return float(profile(np.float64(radius)))
+    return float(profile(np.asarray(radius)))
 
 
 def _identity(r: Array) -> Array:

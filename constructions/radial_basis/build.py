@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,7 +107,10 @@ def build(
         built = replace(built, report=check(built))
         return proved(built, progress=False) if prove and domain.compact else built
 
-    return made(layers) if layers is not None else _grown(made, eps, max_layers)
+    if layers is not None:
+        return made(layers)
+    assert eps is not None, "one of the two is given"
+    return _grown(made, eps, max_layers)
 
 
 def _grown(made: Callable[[int], RadialBasis], eps: float, max_layers: int) -> RadialBasis:
@@ -176,17 +180,20 @@ def require_dtype(call: str, dtype: torch.dtype) -> None:
 
 
 def problem_for(target: Target, domain: Box | Ball | WholeSpace, count: int, dtype: torch.dtype) -> Problem:
-    core = domain if domain.compact else _disc(target.domain)
+    disc = _disc(target.domain)
+    core = domain if domain.compact else disc
     box = core.bounding_box()
     points = fitting_points(core, max(4 * count, 400))
     held = np.concatenate([core.sample(_HELD, seed=1), fitting_points(core, 2 * len(points))[len(points) :]])
-    affine, options = None, {}
+    affine = None
+    options: dict[str, Any] = {}
     if not domain.compact:
+        assert target.affine is not None, "a claim on R^n is about an asymptotically affine target"
         affine = target.affine.matrix, target.affine.offset
         options = {"reaches": (0.5, 0.7, 0.95)}
         if affine[0].any():  # what is left of the slope falls with the gain, and shows at the points held out
             options["spans"] = (2.0**6, 2.0**10, 2.0**14, 2.0**18)
-        far = far_points(domain.dim, core.radius, len(points) + _HELD, _FAR * core.radius)
+        far = far_points(domain.dim, disc.radius, len(points) + _HELD, _FAR * disc.radius)
         pairs = len(points) // 2  # every prefix holds both kinds
         mixed = np.stack([points[: 2 * pairs : 2], points[1 : 2 * pairs : 2], far[:pairs]], axis=1)
         points, held = mixed.reshape(-1, domain.dim), np.concatenate([held, far[-_HELD:]])

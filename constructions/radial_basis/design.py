@@ -110,7 +110,7 @@ def layers_for(problem: Problem, known: Kernel, centers: Array, shapes: Array) -
     slopes = known.slopes(shapes)
     if problem.affine is None:
         return Layers.of(known, centers, slopes)
-    return Layers.of(known, centers, 2.0 ** np.round(np.log2(slopes)), renormalise=False)
+    return Layers.of(known, centers, np.ldexp(1.0, np.round(np.log2(slopes)).astype(int)), renormalise=False)
 
 
 def fit(problem: Problem, known: Kernel, centers: Array, shapes: Array, rounds: int = 0) -> Fit:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from approx.blocks import Dense, Stack
+from approx.blocks import Block, Dense, Stack
 from approx.networks import RadialNetwork
 from constructions.radial_basis.kernels import Kernel
 
@@ -146,7 +146,7 @@ def assemble(layers: Layers, weights: Array, matrix: Array, offset: Array, dtype
     def tensor(array: Array) -> torch.Tensor:
         return torch.tensor(array, dtype=dtype)
 
-    hidden = [Dense(tensor(first), tensor(bias[0]), rho)]
+    hidden: list[Block] = [Dense(tensor(first), tensor(bias[0]), rho)]
     if count > 1:
         hidden.append(Stack(tensor(enter[1:]), tensor(bias[1:]), rho))
     return RadialNetwork([*hidden, Dense(tensor(last), tensor(out))])

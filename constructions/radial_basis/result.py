@@ -75,7 +75,9 @@ class RadialBasis:
     @property
     def name(self) -> str:
         """Of what it approximates."""
-        return f"{self.samples.count:,} samples" if self.target is None else self.target.name
+        if self.target is not None:
+            return self.target.name
+        return "samples" if self.samples is None else f"{self.samples.count:,} samples"
 
     @property
     def hidden_layers(self) -> int:

@@ -60,11 +60,11 @@ def fine_tune(built: RadialBasis, steps: int = 20, *, samples: int = 20_000, see
         return built
     network = assemble(tuned.layers, tuned.weights, tuned.matrix, tuned.offset, dtype)
     seconds = built.seconds + time.perf_counter() - started
-    result = replace(built, network=network.to(built.network.device), fit=tuned, seconds=seconds)
+    result = replace(built, network=network.to(built.network.device), fit=tuned, report=None, seconds=seconds)
     if built.report is None:
         return result
-    result = replace(result, report=sup_error(replace(result, report=None), samples=samples, seed=seed))
-    return result if result.report.lower < built.report.lower else built
+    report = sup_error(result, samples=samples, seed=seed)
+    return replace(result, report=report) if report.lower < built.report.lower else built
 
 
 def _tuned(problem: Problem, fit: Fit, steps: int) -> Fit:
@@ -89,9 +89,9 @@ def _tuned(problem: Problem, fit: Fit, steps: int) -> Fit:
             scaled = (moved - torch.from_numpy(problem.middle)) / problem.size
             features = torch.cat([features, scaled, torch.ones_like(scaled[:, :1])], dim=1)
         product = (features * torch.from_numpy(rest @ solution.T)).sum()
-        product.backward()
+        (gradient,) = torch.autograd.grad(product, variable)
         total = float((rest**2).sum()) + digits**2 * len(rest) * float((solution**2).sum())
-        return np.log(total), 2 * variable.grad.numpy() / total
+        return np.log(total), 2 * gradient.numpy() / total
 
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": steps})
     moved = unpack(found.x)
