@@ -156,7 +156,20 @@ class Builder:
                 target = replace(target, lipschitz=1.5 * slope, residual_lipschitz=None)
         raise AssertionError("the loop returns or raises")
 
-    def _once(self, target, eps, bar, search, domain, cover, values, maps, dtype, device, max_layers) -> Construction:
+    def _once(
+        self,
+        target: Target,
+        eps: float,
+        bar: tqdm,
+        search: dict[str, Any],
+        domain: Box | Ball | WholeSpace,
+        cover: str | Cover,
+        values: str,
+        maps: str,
+        dtype: torch.dtype,
+        device: str | torch.device,
+        max_layers: int,
+    ) -> Construction:
         """The network for the target as it is described, not yet measured."""
         call = f"{self.name}.build"
         started = time.perf_counter()
@@ -218,7 +231,17 @@ class Builder:
             )
         return domain
 
-    def _cover(self, target, eps, domain, cover, values, dtype, max_layers, search) -> Cover:
+    def _cover(
+        self,
+        target: Target,
+        eps: float,
+        domain: Box | Ball | WholeSpace,
+        cover: str | Cover,
+        values: str,
+        dtype: torch.dtype,
+        max_layers: int,
+        search: dict[str, Any],
+    ) -> Cover:
         if isinstance(cover, Cover):
             if (cover.dim_in, cover.dim_out) != (target.dim_in, target.dim_out):
                 raise ValueError(

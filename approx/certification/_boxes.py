@@ -94,7 +94,9 @@ class Problem:
         lists, _, cuts = self.refine(lower, upper, np.array([0]), lists, np.array([False]))
         return self.block(lower, upper, lists, *self.range(lower, upper), np.array([np.inf]), cuts)
 
-    def block(self, lower: Array, upper: Array, lists: Lists, low, high, outside: Array, cuts: Array) -> Block:
+    def block(
+        self, lower: Array, upper: Array, lists: Lists, low: Array, high: Array, outside: Array, cuts: Array
+    ) -> Block:
         """The boxes with their bounds of |F - f|, given bounds of f and, perhaps poor ones, of |f - L|."""
         rows = np.flatnonzero(~lists[2])
         outside = outside.copy()
@@ -108,7 +110,9 @@ class Problem:
         """The lists of boxes that lie in the boxes `rows`, whose lists are given; see Cells.refine."""
         return self.cells.refine(lower, upper, rows, lists, self._inner, self._outer, join)
 
-    def bounds(self, rows, lists, low, high, outside) -> tuple[Array, NDArray[np.int32]]:
+    def bounds(
+        self, rows: NDArray, lists: Lists, low: Array, high: Array, outside: Array
+    ) -> tuple[Array, NDArray[np.int32]]:
         """(k,) bounds of |F - f| and the cells they are for, on boxes with these lists; low, high and outside are for
         larger boxes, of which box k lies in number rows[k]."""
         bounds, pieces = np.empty(len(rows)), np.empty(len(rows), np.int32)
@@ -167,7 +171,7 @@ class Problem:
         better = bounds < block.bounds[rows]
         block.bounds[rows[better]], block.pieces[rows[better]] = bounds[better], pieces[better]
 
-    def _usable(self, bounds, shape) -> tuple[Array, Array]:
+    def _usable(self, bounds: tuple[Array, Array], shape: tuple[int, ...]) -> tuple[Array, Array]:
         low, high = (np.ascontiguousarray(bound, dtype=np.float64) for bound in bounds)
         if low.shape != shape or high.shape != shape:
             received = f"bounds of shapes {low.shape} and {high.shape} from the oracle for {shape[0]} boxes"

@@ -10,6 +10,7 @@ uncounted rows (the totals). Zeroing resets both, so this is the same function. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from approx import _checks
-from approx.activations import RadialIdentity, StepReLU
+from approx.activations import RadialActivation, RadialIdentity, StepReLU
+from approx.blocks import Block
 from approx.networks import Dense, Growing, RadialNetwork
 
 __all__ = ["DIGITS", "Chain", "chain_of", "lowest_bit"]
@@ -140,7 +142,7 @@ def chain_of(network: RadialNetwork, call: str, *, expand: bool = False) -> Chai
     return builder.chain(network.dim_in, network.dim_out, DIGITS[network.dtype])
 
 
-def _is_step(activation, call: str) -> bool:
+def _is_step(activation: RadialActivation | None, call: str) -> bool:
     if activation is None or type(activation) is RadialIdentity:
         return False
     if type(activation) is StepReLU:
@@ -155,7 +157,7 @@ def _is_step(activation, call: str) -> bool:
     )
 
 
-def _is_compact(blocks, widths, index: int) -> bool:
+def _is_compact(blocks: Sequence[Block], widths: Sequence[int], index: int) -> bool:
     """Whether the growing run starts with its head alone and is read by one dense layer."""
     return widths[index] == blocks[index].weight.shape[2] and isinstance((*blocks, None)[index + 1], Dense)
 
@@ -163,11 +165,13 @@ def _is_compact(blocks, widths, index: int) -> bool:
 class _Builder:
     """Collects runs of equally shaped layers."""
 
-    def __init__(self):
-        self.runs = []
+    def __init__(self) -> None:
+        self.runs: list[tuple[NDArray, ...]] = []
         self.entries = 0
 
-    def add(self, weight: Array, bias: Array, step: bool, counted: Array | None = None, retire: Array | None = None):
+    def add(
+        self, weight: Array, bias: Array, step: bool, counted: NDArray | None = None, retire: NDArray | None = None
+    ) -> None:
         """weight (k, out, in), bias (k, out), counted (out,), retire (k,): k layers."""
         layers, rows, _ = weight.shape
         flat = weight.reshape(layers * rows, -1)
@@ -187,7 +191,7 @@ class _Builder:
             )
         )
 
-    def add_growing(self, weight: Array, bias: Array, readout: Array, offset: Array, step: bool):
+    def add_growing(self, weight: Array, bias: Array, readout: Array, offset: Array, step: bool) -> None:
         """A growing run and the dense layer after it, with the carried coordinates replaced by their readout."""
         layers, head = weight.shape[0], weight.shape[2]
         outputs = readout.shape[0]

@@ -193,7 +193,7 @@ def _overflow(call: str, layer: int) -> str:
     )
 
 
-def _maps(chain: Chain):
+def _maps(chain: Chain) -> tuple[Array, Array, NDArray[np.bool_], Array, NDArray[np.bool_], bool]:
     rows, n = chain.bias.shape[0], chain.dim_in
     maps, defects = np.zeros((rows, n + 1)), np.zeros((rows, n + 1))
     fixed, mixed = np.zeros(rows, bool), np.zeros(len(chain), bool)
@@ -203,7 +203,9 @@ def _maps(chain: Chain):
     return maps, defects, fixed, squares, mixed, failed
 
 
-def _bases(chain: Chain, slopes: Array, fixed: NDArray[np.bool_], mixed: NDArray[np.bool_]):
+def _bases(
+    chain: Chain, slopes: Array, fixed: NDArray[np.bool_], mixed: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], Array, Array]:
     """based (L,), pull (K, n, width), keep (K, width, width): for layers that mix coordinates and whose slope M has n
     independent rows, |B| and |I - M B| with a left inverse B of M that reads n rows only."""
     n, width = chain.dim_in, chain.width

@@ -82,7 +82,9 @@ def shapes_of(slopes: Array, offsets: Array, first: NDArray[np.int64], squares: 
     return shapes
 
 
-def blurred(shapes: Shapes, rho2: Array, fixed: Drift, relative: Drift, theta: Array | float, limit: Array):
+def blurred(
+    shapes: Shapes, rho2: Array, fixed: Drift, relative: Drift, theta: Array | float, limit: Array
+) -> tuple[Array, Array, NDArray[np.bool_]]:
     """eta with | |A y|^2 - rho2 | <= eta wherever it is doubtful whether x counts as captured, the shift zeta there,
     and whether that is known to be near the cell.
 
@@ -114,7 +116,9 @@ def blurred(shapes: Shapes, rho2: Array, fixed: Drift, relative: Drift, theta: A
     return np.where(resolved, eta, far), np.where(resolved, shift, far_shift), resolved
 
 
-def displaced(shapes: Shapes, rho2: Array, eta: Array, shift: Array, limit: Array, resolved: NDArray[np.bool_]):
+def displaced(
+    shapes: Shapes, rho2: Array, eta: Array, shift: Array, limit: Array, resolved: NDArray[np.bool_]
+) -> tuple[Array, Array]:
     """Bounds of the distance from the boundary |A y|^2 = rho2 to where it may be: in x, and in |A (x - c)|."""
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         ratio = eta / rho2
@@ -127,9 +131,11 @@ def displaced(shapes: Shapes, rho2: Array, eta: Array, shift: Array, limit: Arra
             shapes.stretches * shift + np.sqrt(rho2) * np.where(clear, ratio / (1 + s), np.sqrt(1 + ratio))
         ) * OUTWARD
     certain = (rho2 <= 0) | (shapes.stretches == 0)
-    return tuple(
-        np.where(certain, 0.0, np.nan_to_num(bound, nan=np.inf, posinf=np.inf)) for bound in (x, margin * OUTWARD)
-    )
+
+    def bound(size: Array) -> Array:
+        return np.where(certain, 0.0, np.nan_to_num(size, nan=np.inf, posinf=np.inf))
+
+    return bound(x), bound(margin * OUTWARD)
 
 
 def _fill(shapes: Shapes, chosen: NDArray[np.int64], slope: Array, offset: Array) -> None:

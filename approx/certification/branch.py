@@ -385,7 +385,15 @@ class _Search:
         )
 
 
-def _play(problem: Problem, limits: _Limits, started: float, lower, argmax, least: float, block: Block) -> _Search:
+def _play(
+    problem: Problem,
+    limits: _Limits,
+    started: float,
+    lower: float,
+    argmax: Array | None,
+    least: float,
+    block: Block,
+) -> _Search:
     """The part of a search that starts from these boxes, without the boxes that are left."""
     search = _Search(problem, limits, started)
     search.lower, search.argmax, search.least = lower, argmax, least

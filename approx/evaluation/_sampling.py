@@ -97,7 +97,7 @@ def boundary_pairs(
             yield _both_sides(cover, region, *_crossings(cover, ends[:missing], ends[missing:]), offset)
 
 
-def _both_sides(cover: Cover, region: Box | Ball, points: Array, normals: Array, offset: Offset):
+def _both_sides(cover: Cover, region: Box | Ball, points: Array, normals: Array, offset: Offset) -> tuple[Array, Array]:
     step = offset(points)[:, None] * normals
     one, other = region.project(points - step), region.project(points + step)
     jumps = cover.find(one) != cover.find(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,9 @@ def _grid(view: View) -> tuple[list[Array], Array]:
     return axes, view.lift(np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, view.drawn))
 
 
-def _curve(ax: Any, x: Array, values: Any, target: Target, points: Array, component: int, layer: Any, limits: Any):
+def _curve(
+    ax: Any, x: Array, values: Any, target: Target, points: Array, component: int, layer: Any, limits: Any
+) -> Callable[[int], None]:
     exact = target(points)[:, component]
     ax.plot(x, exact, color=ORANGE, lw=1.2, label=target.name)
     (line,) = ax.plot([], [], color=BLUE, lw=2, label="network")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ def profile_plot(
     return ax
 
 
-def _profile(item: RadialActivation):
+def _profile(item: RadialActivation) -> Callable[[np.ndarray], np.ndarray]:
     def values(r: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             return item.profile(torch.as_tensor(r)).numpy()[:, None]

@@ -158,7 +158,16 @@ def _domain(target: Target, domain: Box | Ball | WholeSpace | None) -> Box | Bal
     return domain
 
 
-def _design(target, domain, count, activation, centers, gain, shape, dtype) -> Fit:
+def _design(
+    target: Target,
+    domain: Box | Ball | WholeSpace,
+    count: int,
+    activation: RadialActivation | str,
+    centers: str,
+    gain: float | None,
+    shape: float | None,
+    dtype: torch.dtype,
+) -> Fit:
     problem = problem_for(target, domain, count, dtype)
     planned = plan(problem, activation, count, planned_by(_CALL, shape, gain, count))
     return design(problem, activation, count, planned, centers == "greedy")
