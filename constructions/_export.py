@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
-__all__ = ["add_options", "export_file"]
+from approx import _checks, export, storage
+from constructions._arguments import outputs
+
+__all__ = ["add_options", "run"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -17,10 +19,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no report")
 
 
-def export_file(args: argparse.Namespace, out: Path) -> int:
-    """Write the network in args.file to `out`, run that file at sample points and report; returns the exit status."""
-    from approx import _checks, export, storage
-
+def run(args: argparse.Namespace) -> int:
+    """Write the network to args.out, run that file at sample points and report; returns the exit status."""
+    out = outputs(args, inputs=[args.file])["network"]
     samples = _checks.count("radial export", "--samples", args.samples)
     saved = storage.load(args.file)
     export.write(out, saved.network)

@@ -50,7 +50,7 @@ BUILD = f"""\
 --json prints target, eps, domain, builder, theorem, reason, lipschitz, lipschitz_source, cover, cells,
 hidden_layers, parameters, depth_bound (hidden layers that any Step-ReLU network needs, null: unknown), lower, upper
 (null: not certified), claim, rests_on, argmax, samples, seconds (of building), measuring_seconds, files and
-hidden_widths (one number per hidden layer).
+hidden_widths (runs [first, layers, step] of equal widths, step 0, or growing ones, step 1).
 
 Without --eps, --max-layers N paints the data with N ellipsoids, one on top of the other, each where the squared error
 falls most; --json then prints rms, nodes, rms_curve and largest_curve (errors at the nodes after 0, 1, ..., N).
@@ -77,8 +77,7 @@ FILE was written by `radial build --out` or approx.storage.save. {_TARGET}
 Without --domain the error is looked for on the target's own compact domain.
 
 --json prints file, target, eps (of the build, or null), domain, hidden_layers, parameters, lower, upper
-(null: not certified), claim, argmax, samples, measuring_seconds, files and hidden_widths (one number per
-hidden layer).
+(null: not certified), claim, argmax, samples, measuring_seconds, files and hidden_widths (runs, as of build).
 
 examples:
   radial evaluate franke.safetensors franke
@@ -94,7 +93,7 @@ R^n if the network was built for that, else about the target's own compact domai
 
 --json prints file, target, eps (given, or of the build, or null), domain, hidden_layers, parameters, lower, upper
 (null: nothing was proved), claim, rests_on, proved (upper <= eps, null without eps), argmax, recheck (with --recheck),
-seconds and hidden_widths (one number per hidden layer).
+seconds and hidden_widths (runs, as of build).
 
 examples:
   radial certify franke.safetensors franke
@@ -111,7 +110,8 @@ With --tol some of the function is given up: |F(x) - F_small(x)| <= TOL for all 
 refuses. Step-ReLU and other activations that jump allow only the lossless forms.
 
 --json prints file, method, tol, bound (null: lossless up to rounding), radius, deviation (the largest difference found
-at the samples), scale, samples, parameters_before, parameters, files, hidden_widths_before and hidden_widths.
+at the samples), scale, samples, parameters_before, parameters, files, hidden_widths_before and
+hidden_widths (runs, as of build).
 
 examples:
   radial compress trained.safetensors --out small.safetensors

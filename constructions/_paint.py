@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from approx import _checks, storage
+from approx.evaluation import sup_error
+from constructions._arguments import draw, show_progress
 from constructions._printing import show
+from constructions.painting import paint
 
 __all__ = ["paint_target"]
 
 
-def paint_target(
-    args: argparse.Namespace,
-    files: dict[str, Path],
-    target: Any,
-    domain: Any,
-    progress: bool,
-    draw: Callable[..., None],
-) -> None:
-    """Paint the target, save the network, draw the picture with `draw`, print what args ask for."""
-    from approx import _checks, storage
-    from approx.evaluation import sup_error
-    from constructions.painting import paint
-
+def paint_target(args: argparse.Namespace, files: dict[str, Path], target: Any, domain: Any) -> None:
+    """Paint the target, save the network, draw the picture, print what args ask for."""
+    progress = show_progress(args)
     given = [name for name in ("builder", "cover", "values") if getattr(args, name) is not None]
     if given or args.dtype != "float64":
         received = f"--{given[0] if given else 'dtype'} without --eps"

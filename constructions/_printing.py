@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["show"]
+__all__ = ["runs", "show"]
 
 
 def show(
@@ -25,9 +25,9 @@ def show(
         result = facts | measured | {"argmax": report.argmax.tolist(), "measuring_seconds": report.seconds}
         result |= {"hidden_layers": network.hidden_layers, "parameters": network.parameter_count}
         result |= {"files": {kind: str(file) for kind, file in files.items()}}
-        for name in ("hidden_widths", "certificate"):  # the first comes last, since it may be long
-            result.pop(name, None)
-        print(json.dumps(result | {"hidden_widths": list(network.hidden_widths)}, allow_nan=False))
+        result |= {"hidden_widths": runs(network.hidden_widths)}
+        result.pop("certificate", None)
+        print(json.dumps(result, allow_nan=False))
         return
     if args.quiet:
         return
@@ -62,3 +62,21 @@ def show(
 def _vector(values: Iterable[float]) -> str:
     shown = [f"{value:.6g}" for value in values]
     return shown[0] if len(shown) == 1 else f"({', '.join(shown)})"
+
+
+def runs(widths: Sequence[int]) -> list[list[int]]:
+    """Widths as runs [first, layers, step], which stand for first, first + step, ...: equal ones, or one more each.
+
+    >>> runs((4,) * 1_000_000), runs((3, 4, 5)), runs((8, 16, 8))
+    ([[4, 1000000, 0]], [[3, 3, 1]], [[8, 1, 0], [16, 1, 0], [8, 1, 0]])
+    """
+    found: list[list[int]] = []
+    for width in widths:
+        if found:
+            first, layers, step = found[-1]
+            growth = width - (first + (layers - 1) * step)
+            if growth in (0, 1) and (layers == 1 or growth == step):
+                found[-1][1:] = layers + 1, growth
+                continue
+        found.append([width, 1, 0])
+    return found

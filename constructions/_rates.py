@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import multiprocessing
 import pickle
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-# numpy, torch and numba are imported where they are used, so that --help answers at once.
+from approx import _checks, storage
+from approx.rates import BASELINES, Budget
+from constructions import rates
+from constructions._arguments import add_domain, draw, given, outputs, show_progress, target_and_domain
 
-__all__ = ["add_options", "tabulate"]
+__all__ = ["add_options", "run"]
 
 _CALL = "radial rates"
 
@@ -32,8 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-layers", type=int, metavar="N", help="refuse to build more hidden layers than this")
     parser.add_argument("--samples", type=int, metavar="N", help="points of the measurement")
     parser.add_argument("--no-proof", action="store_true", help="measure only, without certifying upper bounds")
-    parser.add_argument("--domain", metavar="SPEC", help="where the error counts")
-    parser.add_argument("--dim", type=int, metavar="N", help="dimension, for gallery targets and formulas")
+    add_domain(parser)
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
     parser.add_argument("--cache", metavar="FILE", help="keep finished points here, and take them from here")
     for name in ("csv", "markdown", "latex"):
@@ -42,20 +44,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
 
 
-def tabulate(args: argparse.Namespace, files: dict[str, Path], target: Any, domain: Any, progress: bool) -> Any:
-    """Sweep as `args` say, print and write the table; the RateTable."""
-    from approx import _checks, storage
-    from approx.rates import BASELINES, Budget
-    from constructions import rates
-
+def run(args: argparse.Namespace) -> int:
+    """Sweep as `args` say, print, write and draw the table; returns the exit status."""
+    files = outputs(args, inputs=[args.target, *([args.cache] if args.cache else [])])
+    target, domain = target_and_domain(args)
     short = {"radial": "trained radial", "relu": "trained ReLU", "grid": "grid", "rbf": "RBF"}
     names = _names(args.baselines) or []
     names = list(short) if names == ["all"] else names
     kinds = [short[_checks.one_of(_CALL, "--baselines", name, [*short, "all"])] for name in names]
     assert set(short.values()) == set(BASELINES), "every baseline has a short name"
-    options = {
-        name: getattr(args, name) for name in ("values", "max_layers", "samples") if getattr(args, name) is not None
-    }
+    options = given(args, "values", "max_layers", "samples")
     options |= {"domain": domain} if domain is not None else {}
     options |= {"prove": False} if args.no_proof else {}
     budget = Budget()
@@ -73,7 +71,7 @@ def tabulate(args: argparse.Namespace, files: dict[str, Path], target: Any, doma
             budget=budget,
             executor=executor,
             cache=args.cache,
-            progress=progress,
+            progress=show_progress(args),
             **options,
         )
     texts = {"csv": table.to_csv, "markdown": table.to_markdown, "latex": table.to_latex}
@@ -85,7 +83,11 @@ def tabulate(args: argparse.Namespace, files: dict[str, Path], target: Any, doma
         print(json.dumps(table.to_dict() | {"files": {k: str(v) for k, v in files.items()}}, allow_nan=False))
     elif not args.quiet:
         print(table)
-    return table
+    if "plot" in files:
+        draw(files["plot"], table, picture="rates_picture")
+    if table.interrupted:
+        return 130
+    return 0 if any(row.parameters is not None for row in table.rows) else 1
 
 
 def _names(text: str | None) -> list[str] | None:
@@ -93,8 +95,6 @@ def _names(text: str | None) -> list[str] | None:
 
 
 def _tolerances(text: str) -> list[float]:
-    from approx import _checks
-
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
@@ -108,11 +108,6 @@ def _processes(jobs: int, target: Any) -> Iterator[Executor | None]:
     if jobs == 1:
         yield None
         return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    from approx import _checks
-
     try:
         pickle.dumps(target)
     except (pickle.PicklingError, AttributeError, TypeError) as error:

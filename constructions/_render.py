@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FORMATS", "add_options", "render"]
+import numpy as np
+
+import constructions
+from approx import _checks, storage
+from approx.render import write_page
+from approx.targets import GALLERY
+from constructions._arguments import add_domain, built_for, outputs, show_progress, target_and_domain
+
+__all__ = ["FORMATS", "add_options", "run"]
 
 FORMATS = (".gif", ".html")
 _SHARE = 0.1  # of the spread of the values: the tolerance if none is given
@@ -24,8 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eps", type=float, help="tolerance of the build (default: a tenth of the values' spread)")
     parser.add_argument("--builder", metavar="NAME", help="of the build (default: chosen for the target)")
     parser.add_argument("--frames", type=int, default=60, metavar="N", help="of the animation, at most (default 60)")
-    parser.add_argument("--domain", metavar="SPEC", help="what to show (default: the target's own domain)")
-    parser.add_argument("--dim", type=int, metavar="N", help="dimension, for gallery targets and formulas")
+    add_domain(parser, "what to show (default: the target's own domain)")
     parser.add_argument("--quiet", action="store_true", help="no report")
 
 
@@ -41,22 +47,19 @@ class _Subject:
     domain: Any
 
 
-def render(args: argparse.Namespace, out: Path, find: Callable[..., tuple[Any, Any]], progress: bool) -> int:
-    """Write the page or the animation that args ask for; `find` reads args.target and args.domain."""
-    from approx import _checks, storage
-
+def run(args: argparse.Namespace) -> int:
+    """Write the page or the animation that args ask for; returns the exit status."""
+    out = outputs(args, inputs=[args.subject, *([args.target] if args.target else [])])["network"]
     kind = out.suffix.lower()
     if kind not in FORMATS:
         required = f"a file name that ends in {' or '.join(FORMATS)}"
         raise ValueError(_checks.message("radial render", repr(str(out)), required, "The ending chooses the format."))
-    subject = _subject(args, find, progress)
+    subject = _subject(args)
     if kind == ".html" and not args.animate:
-        from approx.render import write_page
-
         options = {"cover": subject.cover, "eps": subject.eps, "note": subject.note, "domain": subject.domain}
         write_page(out, subject.network, subject.target, **options)
     else:
-        _animate(args, out, subject, storage.replacing)
+        _animate(args, out, subject)
     if args.json:
         facts = {"target": subject.target.name, "eps": subject.eps, "hidden_layers": subject.network.hidden_layers}
         print(json.dumps(facts | {"files": {"page": str(out)}, "bytes": out.stat().st_size}, allow_nan=False))
@@ -68,30 +71,25 @@ def render(args: argparse.Namespace, out: Path, find: Callable[..., tuple[Any, A
     return 0
 
 
-def _subject(args: argparse.Namespace, find: Callable[..., tuple[Any, Any]], progress: bool) -> _Subject:
-    from approx import _checks, storage
-
+def _subject(args: argparse.Namespace) -> _Subject:
     if Path(args.subject).suffix.lower() == ".safetensors" or (args.target and os.path.isfile(args.subject)):
         if args.eps is not None or args.builder is not None:
             received = "--eps or --builder for a saved network"
             raise ValueError(_checks.message("radial render", received, "a TARGET to build for", "Drop them."))
         saved = storage.load(args.subject)
         args.target = args.target or _remembered(saved)
-        target, domain = find(args, saved.network.dim_in)
-        eps = saved.provenance.get("eps")
-        eps = float(eps) if isinstance(eps, int | float) and eps > 0 else None
-        return _Subject(saved.network, saved.cover, target, eps, str(saved.provenance.get("theorem", "")), domain)
+        target, domain = target_and_domain(args, saved.network.dim_in)
+        theorem = str(saved.provenance.get("theorem", ""))
+        return _Subject(saved.network, saved.cover, target, built_for(saved), theorem, domain)
     if args.target is not None:
         received = f"{args.subject!r} and {args.target!r}"
         action = "Write networks with `radial build --out`, or name one target only."
         raise ValueError(_checks.message("radial render", received, "FILE TARGET, or TARGET alone", action))
-    import constructions
-
     args.target = args.subject
-    target, domain = find(args, None)
+    target, domain = target_and_domain(args)
     given = {} if args.builder is None else {"builder": args.builder}
     if args.builder != constructions.radial_basis.NAME:
-        given["progress"] = progress
+        given["progress"] = show_progress(args)
     eps = _tolerance(target) if args.eps is None else args.eps
     built = constructions.build(target, eps, domain=domain, prove=False, **given)
     cover = getattr(built, "cover", None)
@@ -99,9 +97,6 @@ def _subject(args: argparse.Namespace, find: Callable[..., tuple[Any, Any]], pro
 
 
 def _remembered(saved: Any) -> str:
-    from approx import _checks
-    from approx.targets import GALLERY
-
     name = saved.provenance.get("target")
     if name not in GALLERY:
         action = "Name the target after the file, as in: radial render net.safetensors 'expr:x*y' --out page.html"
@@ -111,14 +106,12 @@ def _remembered(saved: Any) -> str:
 
 def _tolerance(target: Any) -> float:
     """A tenth of the spread of the values, in one digit."""
-    import numpy as np
-
     values = target(target.domain.sample(4096))
     spread = float(np.linalg.norm(values.max(axis=0) - values.min(axis=0)))
     return float(f"{_SHARE * (spread or 1.0):.0e}")
 
 
-def _animate(args: argparse.Namespace, out: Path, subject: _Subject, replacing: Any) -> None:
+def _animate(args: argparse.Namespace, out: Path, subject: _Subject) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -131,7 +124,7 @@ def _animate(args: argparse.Namespace, out: Path, subject: _Subject, replacing: 
         subject.network, subject.target, cover=subject.cover, domain=domain, frames=args.frames
     )
     try:
-        with replacing(out) as temporary:
+        with storage.replacing(out) as temporary:
             if out.suffix.lower() == ".html":
                 temporary.write_text(shown.to_jshtml(fps=10), encoding="utf-8")
             else:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
-from pathlib import Path
 from typing import Any
 
-# numpy, torch and numba are imported where they are used, so that --help answers at once.
+from approx import _checks, experiments, storage
+from constructions._arguments import draw, outputs, show_progress
 
-__all__ = ["add_options", "reproduce"]
+__all__ = ["add_options", "run"]
 
 _OPTIONS = ("noise", "digit", "mnist")  # of experiment 4 alone
 
@@ -29,15 +29,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress and no report")
 
 
-def reproduce(args: argparse.Namespace, files: dict[str, Path], progress: bool) -> list[Any]:
-    """Run the experiments that `args` names, print their tables and write files["csv"]; the results."""
-    from approx import _checks, storage
-    from approx.experiments import EXPERIMENTS
-
+def run(args: argparse.Namespace) -> int:
+    """Run the experiments that `args` names, print their tables, write and draw them; returns the exit status."""
+    files = outputs(args, inputs=[])
     call = "radial reproduce"
     _checks.count(call, "--trials", args.trials)
     _checks.count(call, "--seed", args.seed, least=0)
-    chosen = list(EXPERIMENTS) if args.experiment == "all" else [int(args.experiment)]
+    chosen = list(experiments.EXPERIMENTS) if args.experiment == "all" else [int(args.experiment)]
     given = {name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None}
     if given and 4 not in chosen:
         received = f"--{next(iter(given))} with experiment {args.experiment}"
@@ -47,9 +45,9 @@ def reproduce(args: argparse.Namespace, files: dict[str, Path], progress: bool) 
         raise ValueError(_checks.message(call, received, "experiment 2, 3, 4 or all", "Leave --plot out."))
     results: list[Any] = []
     for number in chosen:
-        run = EXPERIMENTS[number]
-        options = {name: value for name, value in given.items() if name in inspect.signature(run).parameters}
-        results.append(run(trials=args.trials, seed=args.seed, progress=progress, **options))
+        experiment = experiments.EXPERIMENTS[number]
+        options = {name: value for name, value in given.items() if name in inspect.signature(experiment).parameters}
+        results.append(experiment(trials=args.trials, seed=args.seed, progress=show_progress(args), **options))
         if not (args.json or args.quiet):
             print(results[-1], end="\n\n", flush=True)
         if results[-1].interrupted:
@@ -62,4 +60,7 @@ def reproduce(args: argparse.Namespace, files: dict[str, Path], progress: bool) 
     if args.json:
         facts = [result.to_dict() for result in results]
         print(json.dumps({"experiments": facts, "files": {k: str(v) for k, v in files.items()}}, allow_nan=False))
-    return results
+    drawn = [result for result in results if result.curves]
+    if "plot" in files and drawn:
+        draw(files["plot"], drawn, picture="experiments_picture")
+    return 130 if results[-1].interrupted else 0

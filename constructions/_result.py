@@ -14,6 +14,7 @@ from approx.evaluation import SupError
 from approx.networks import RadialNetwork
 from approx.targets import Target
 from constructions._gadgets import Rounding
+from constructions._printing import runs
 
 __all__ = ["Assembly", "Construction"]
 
@@ -106,7 +107,7 @@ class Construction:
             "lipschitz_source": self.target.lipschitz_source,
             "cells": len(self.cover),
             "hidden_layers": self.hidden_layers,
-            "hidden_widths": _runs(self.hidden_widths),
+            "hidden_widths": runs(self.hidden_widths),
             "parameters": self.parameters,
             "lower": None if report is None else report.lower,
             "upper": None if report is None else report.upper,
@@ -136,14 +137,3 @@ class Construction:
             bound = ", upper bound not certified" if upper is None else f" <= {upper:.6g}, {self.report.claim}"
             lines.append(f"  error    {self.report.lower:.6g} <= sup|F - f|{bound}")
         return "\n".join(lines)
-
-
-def _runs(widths: tuple[int, ...]) -> list[list[int]]:
-    """Consecutive equal widths as [width, how many]; a growing run would not get shorter, so it stays as it is."""
-    runs: list[list[int]] = []
-    for width in widths:
-        if runs and runs[-1][0] == width:
-            runs[-1][1] += 1
-        else:
-            runs.append([width, 1])
-    return runs

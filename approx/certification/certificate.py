@@ -42,6 +42,11 @@ class Recheck:
     >>> check = proof.recheck(samples=4)
     >>> check.points, check.contradictions
     (9, ())
+    >>> print(check)
+    Recheck: confirmed
+      worst point  0.16... <= |F - f| <= 0.16...
+      points       9, 0 undecided; the largest |F - f| >= 0.16...
+      target       ball arithmetic at 256 bits
     """
 
     points: int
@@ -57,6 +62,20 @@ class Recheck:
     def holds(self) -> bool:
         """Whether the worst point was confirmed and nothing contradicts the bounds."""
         return self.at_argmax is not None and not self.contradictions
+
+    @property
+    def verdict(self) -> str:
+        """What came out, in words."""
+        return "; ".join(self.contradictions) or ("confirmed" if self.holds else "the worst point is undecided")
+
+    def __repr__(self) -> str:
+        worst = "undecided" if self.at_argmax is None else "{:.9g} <= |F - f| <= {:.9g}".format(*self.at_argmax)
+        return (
+            f"Recheck: {self.verdict}\n"
+            f"  worst point  {worst}\n"
+            f"  points       {self.points:,}, {self.undecided:,} undecided; the largest |F - f| >= {self.largest:.9g}\n"
+            f"  target       {self.basis}"
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)

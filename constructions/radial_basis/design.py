@@ -88,6 +88,15 @@ class Fit:
     def score(self) -> float:
         return self.error + self.noise
 
+    def __repr__(self) -> str:
+        low, high = self.shapes.min(), self.shapes.max()
+        return (
+            f"Fit of {len(self.centers):,} kernels, R^{self.centers.shape[1]} -> R^{self.weights.shape[1]}\n"
+            f"  kernel   {self.layers.kernel.name}, kappa from {low:.3g} to {high:.3g}\n"
+            f"  error    {self.error:.3g} at points held out, and about {self.noise:.1g} from rounding\n"
+            f"  digits   condition {self.condition:.1e}, cancellation {self.cancellation:.1e}"
+        )
+
 
 @dataclass(frozen=True)
 class Plan:

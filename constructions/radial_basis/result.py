@@ -12,6 +12,7 @@ from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import SupError
 from approx.networks import RadialNetwork
 from approx.targets import Target
+from constructions._printing import runs
 from constructions.radial_basis.design import Fit
 from constructions.radial_basis.tails import displacement, features_beyond
 
@@ -135,7 +136,7 @@ class RadialBasis:
             "attainable": self.attainable,
             "slope_error": self.slope_error,
             "hidden_layers": self.hidden_layers,
-            "hidden_widths": [[self.hidden_widths[0], self.hidden_layers]],
+            "hidden_widths": runs(self.hidden_widths),
             "parameters": self.parameters,
             "lower": None if report is None else report.lower,
             "upper": None if report is None else report.upper,

@@ -115,7 +115,7 @@ def test_verification_can_be_left_out():
     assert (
         facts["eps"] == 0.1
         and facts["builder"] == "constant_width"
-        and facts["hidden_widths"] == [[3, len(built.cover)]]
+        and facts["hidden_widths"] == [[3, len(built.cover), 0]]
     )
 
 

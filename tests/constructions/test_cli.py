@@ -77,14 +77,21 @@ def test_build_prints_json_and_nothing_else(run):
     result = json.loads(out)
     assert (status, err) == (0, "")
     assert result["target"] == "gaussian" and result["eps"] == 0.3 and result["domain"] == "R^2"
-    widths = result["hidden_widths"]
-    assert len(widths) == result["hidden_layers"] > 0
+    ((width, layers, step),) = result["hidden_widths"]
+    assert step == 0 and layers == result["hidden_layers"] > 0
+    widths = [width] * layers
     sizes = [2, *widths, 1]
     assert result["parameters"] == sum(after * (before + 1) for before, after in itertools.pairwise(sizes))
     assert 0 <= result["lower"] <= 0.3
     assert result["upper"] is None or result["lower"] <= result["upper"]
     assert isinstance(result["claim"], str) and result["seconds"] > 0
     assert result["files"] == {} and len(result["argmax"]) == 2
+
+
+def test_growing_widths_are_one_run(run):
+    _, out, _ = run("build", "gaussian", "--eps", 0.3, "--builder", "widening", "--json", *QUICK)
+    result = json.loads(out)
+    assert result["hidden_widths"] == [[3, result["hidden_layers"], 1 if result["hidden_layers"] > 1 else 0]]
 
 
 def test_build_is_repeatable(run):
@@ -122,7 +129,7 @@ def test_options_reach_the_construction(run, tmp_path):
     assert (status, err) == (0, "")
     result = json.loads(out)
     assert result["builder"] == "constant_width" and "ball of radius 1" in result["domain"]
-    assert set(result["hidden_widths"]) == {3 + 1 + 1}
+    assert result["hidden_widths"] == [[3 + 1 + 1, result["hidden_layers"], 0]]
     network = storage.load(tmp_path / "net").network
     assert str(network.dtype) == "torch.float32" and network.dim_in == 3
     assert result["files"] == {"network": str(tmp_path / "net")}
@@ -148,7 +155,7 @@ def test_evaluate_measures_a_saved_network(run, saved):
     x = np.array([result["argmax"]])
     difference = storage.load(saved).network.evaluate(x) - targets.gaussian()(x)
     assert abs(difference.item()) == pytest.approx(result["lower"], rel=1e-9)
-    assert len(result["hidden_widths"]) == result["hidden_layers"]
+    assert sum(layers for _, layers, _ in result["hidden_widths"]) == result["hidden_layers"]
     status, out, _ = run(*argv)
     assert status == 0 and "none found above eps = 0.3" in out
 

@@ -67,8 +67,9 @@ def test_json_with_a_tolerance(run, saved, tmp_path):
     assert 0 < facts["deviation"] <= facts["bound"] <= 20
     assert facts["parameters_before"] == 305
     assert facts["parameters"] == storage.load(out).network.parameter_count < 34
-    assert facts["hidden_widths_before"] == [8, 16, 8]
-    assert facts["hidden_widths"] == list(storage.load(out).network.hidden_widths)
+    assert facts["hidden_widths_before"] == [[8, 1, 0], [16, 1, 0], [8, 1, 0]]
+    assert storage.load(out).network.hidden_widths == (2, 3, 1)
+    assert facts["hidden_widths"] == [[2, 2, 1], [1, 1, 0]]
     assert facts["files"] == {"network": str(out)}
     assert storage.load(out).cover is None
 

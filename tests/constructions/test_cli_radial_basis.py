@@ -23,7 +23,7 @@ def test_a_network_of_so_many_layers_is_reported_and_saved(run, tmp_path):
     file = tmp_path / "net.safetensors"
     status, out, _ = run(*ASKED, "--layers", 12, "--activation", "shifted_relu", "--out", file, "--json")
     facts = json.loads(out)
-    assert (status, facts["hidden_layers"], facts["hidden_widths"]) == (0, 12, [3] * 12)
+    assert (status, facts["hidden_layers"], facts["hidden_widths"]) == (0, 12, [[3, 12, 0]])
     assert facts["kernel"].startswith("inverse multiquadric")
     assert 0 < facts["lower"] < 1e-3
     assert storage.load(file).network.hidden_layers == 12

@@ -197,6 +197,7 @@ def test_thirty_layers_reach_what_a_million_cells_do_not(name, bound):
     built = build(GAUSSIAN, layers=30, activation=name)
     x = np.linspace(-3, 3, 5001)[:, None]
     assert built.hidden_widths == (3,) * 30
+    assert repr(built.fit).startswith("Fit of 30 kernels, R^1 -> R^1\n") and "array" not in repr(built.fit)
     error = np.abs(built.network.evaluate(x)[:, 0] - np.exp(-(x[:, 0] ** 2))).max()
     assert error <= bound
     assert built.report.lower <= 1.5 * error + 1e-12

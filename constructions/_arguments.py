@@ -1,0 +1,106 @@
+"""What the commands share: options, how they are read, which files are written."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from approx import _checks, storage
+from approx.domains import parse_domain
+from approx.targets import parse_target
+from approx.targets.expressions import Expression
+
+__all__ = [
+    "PLOT_FORMATS",
+    "add_domain",
+    "add_measurement",
+    "built_for",
+    "draw",
+    "given",
+    "outputs",
+    "show_progress",
+    "target_and_domain",
+]
+
+PLOT_FORMATS = ("jpg", "pdf", "png", "svg")
+_MAX_DIM = 1000
+
+
+def add_domain(parser: argparse.ArgumentParser, what: str = "where the error counts") -> None:
+    parser.add_argument("--domain", metavar="SPEC", help=what)
+    parser.add_argument("--dim", type=int, metavar="N", help="dimension, for gallery targets and formulas")
+
+
+def add_measurement(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--samples", type=int, metavar="N", help="points of the measurement")
+    parser.add_argument("--seed", type=int, default=0, help="of the measurement's points (default 0)")
+    parser.add_argument("--plot", metavar="FILE", help=f"draw the result ({', '.join(PLOT_FORMATS)})")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no report")
+
+
+def built_for(saved: Any) -> float | None:
+    """The tolerance that the file says it was built for."""
+    eps = saved.provenance.get("eps")
+    return float(eps) if isinstance(eps, int | float) and 0 < eps < math.inf else None
+
+
+def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options the user gave; for the others the library's own defaults hold."""
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def show_progress(args: argparse.Namespace) -> bool:
+    return not args.quiet and sys.stderr.isatty()
+
+
+def target_and_domain(args: argparse.Namespace, known: int | None = None) -> tuple[Any, Any]:
+    """The target, and the domain or None if the user named none; `known` is the dimension if --dim is not given."""
+    dim = known if args.dim is None else _checks.count("radial", "--dim", args.dim, most=_MAX_DIM)
+    lipschitz = getattr(args, "lipschitz", None)
+    if args.domain is None:
+        return parse_target(args.target, dim=dim, lipschitz=lipschitz), None
+    kind, _, formula = args.target.strip().partition(":")
+    if dim is None:  # a formula may be undefined on the default domain, so it is only parsed here
+        dim = Expression(formula.strip()).dim_in if kind == "expr" else parse_target(args.target).dim_in
+    domain = parse_domain(args.domain, dim)
+    compact = domain if domain.compact else None
+    return parse_target(args.target, dim=dim, domain=compact, lipschitz=lipschitz), domain
+
+
+def outputs(args: argparse.Namespace, inputs: Iterable[str]) -> dict[str, Path]:
+    """The files to write, checked before the long work starts."""
+    names = {"network": "out", "plot": "plot", "csv": "csv", "markdown": "markdown", "latex": "latex"}
+    named = {kind: getattr(args, name, None) for kind, name in names.items()}
+    files = {kind: storage.writable(path) for kind, path in named.items() if path is not None}
+    if "plot" in files and files["plot"].suffix.lower().removeprefix(".") not in PLOT_FORMATS:
+        required = f"a file name that ends in {', '.join('.' + name for name in PLOT_FORMATS)}"
+        raise ValueError(_checks.message("--plot", repr(args.plot), required, "Rename it."))
+    taken = {os.path.realpath(path) for path in inputs if os.path.exists(path)}
+    for file in files.values():
+        if str(file) in taken:
+            required = "a file that is neither an input nor another output"
+            raise ValueError(_checks.message("radial", repr(str(file)), required, "Choose another name."))
+        taken.add(str(file))
+    return files
+
+
+def draw(file: Path, *subject: Any, picture: str = "overview", **options: Any) -> None:
+    """Save approx.plotting.<picture>(*subject, ...) as `file`, without a display."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    from approx import plotting
+
+    figure = getattr(plotting, picture)(*subject, **options)
+    try:
+        with storage.replacing(file) as temporary:
+            figure.savefig(temporary, format=file.suffix.lower().removeprefix("."), dpi=150)
+    finally:
+        pyplot.close(figure)
