@@ -12,7 +12,7 @@ from typing import Any
 
 from approx import _checks, storage
 from approx.domains import parse_domain
-from approx.targets import parse_target
+from approx.targets import GALLERY, parse_target
 from approx.targets.expressions import Expression
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "draw",
     "given",
     "outputs",
+    "remembered",
     "show_progress",
     "target_and_domain",
 ]
@@ -47,6 +48,15 @@ def built_for(saved: Any) -> float | None:
     """The tolerance that the file says it was built for."""
     eps = saved.provenance.get("eps")
     return float(eps) if isinstance(eps, int | float) and 0 < eps < math.inf else None
+
+
+def remembered(call: str, saved: Any) -> str:
+    """The gallery target that the file names; raises ValueError where it names none."""
+    name = saved.provenance.get("target")
+    if name not in GALLERY:
+        action = f"Name the target after the file, as in: {call} net.safetensors 'expr:x*y'"
+        raise ValueError(_checks.message(call, "a file alone", "a file that names a gallery target", action))
+    return name
 
 
 def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -62,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
         strange = ["--" + name.replace("_", "-") for name in ("cover", "values", "max_seconds") if name in options]
     else:
         strange = [f"--{name}" for name in ("layers", "activation") if name in options]
-        strange += ["no --eps"] if args.eps is None else []
+        if args.eps is None and not strange:
+            action = "Pass --eps 0.1, say; --max-layers N alone paints with N cells."
+            raise ValueError(_checks.message("radial build", "no --eps", "a tolerance of the error", action))
         options |= {"progress": show_progress(args), "prove": not args.no_proof}
         if args.cover in constructions.covers.SEARCHES:  # so that Ctrl-C keeps the cells that are there
             options.setdefault("max_seconds", math.inf)

@@ -13,6 +13,7 @@ from constructions._arguments import (
     draw,
     given,
     outputs,
+    remembered,
     show_progress,
     target_and_domain,
 )
@@ -23,14 +24,15 @@ __all__ = ["add_options", "run"]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE")
-    parser.add_argument("target", metavar="TARGET")
+    parser.add_argument("target", metavar="TARGET", nargs="?", help="default: the gallery target that FILE names")
     add_domain(parser)
     add_measurement(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    files = outputs(args, inputs=[args.file, args.target])
+    files = outputs(args, inputs=[args.file, *([args.target] if args.target else [])])
     saved = storage.load(args.file)
+    args.target = args.target or remembered("radial evaluate", saved)
     target, domain = target_and_domain(args, saved.network.dim_in)
     report = sup_error(
         saved.network,

@@ -24,8 +24,8 @@ examples:
   radial gallery
   radial build gaussian --eps 0.1
   radial build franke --eps 0.2 --out franke.safetensors --plot franke.png
-  radial evaluate franke.safetensors franke --samples 100000
-  radial certify franke.safetensors franke
+  radial evaluate franke.safetensors --samples 100000
+  radial certify franke.safetensors
   radial compress trained.safetensors --out small.safetensors
   radial export franke.safetensors --out franke.onnx
   radial rates franke --eps 0.2,0.1,0.05 --plot rates.png
@@ -80,7 +80,7 @@ Without --domain the error is looked for on the target's own compact domain.
 (null: not certified), claim, argmax, samples, measuring_seconds, files and hidden_widths (runs, as of build).
 
 examples:
-  radial evaluate franke.safetensors franke
+  radial evaluate franke.safetensors
   radial evaluate gaussian.safetensors gaussian --domain space --samples 1000000 --json
 """
 CERTIFY = f"""\
@@ -96,7 +96,7 @@ R^n if the network was built for that, else about the target's own compact domai
 seconds and hidden_widths (runs, as of build).
 
 examples:
-  radial certify franke.safetensors franke
+  radial certify franke.safetensors
   radial certify franke.safetensors franke --tol 1e-5 --recheck --out proved.safetensors
   radial certify gaussian.safetensors gaussian --domain space --tol 1e-4 --json
 """

@@ -14,8 +14,7 @@ import numpy as np
 import constructions
 from approx import _checks, storage
 from approx.render import write_page
-from approx.targets import GALLERY
-from constructions._arguments import add_domain, built_for, outputs, show_progress, target_and_domain
+from constructions._arguments import add_domain, built_for, outputs, remembered, show_progress, target_and_domain
 
 __all__ = ["FORMATS", "add_options", "run"]
 
@@ -77,7 +76,7 @@ def _subject(args: argparse.Namespace) -> _Subject:
             received = "--eps or --builder for a saved network"
             raise ValueError(_checks.message("radial render", received, "a TARGET to build for", "Drop them."))
         saved = storage.load(args.subject)
-        args.target = args.target or _remembered(saved)
+        args.target = args.target or remembered("radial render", saved)
         target, domain = target_and_domain(args, saved.network.dim_in)
         theorem = str(saved.provenance.get("theorem", ""))
         return _Subject(saved.network, saved.cover, target, built_for(saved), theorem, domain)
@@ -94,14 +93,6 @@ def _subject(args: argparse.Namespace) -> _Subject:
     built = constructions.build(target, eps, domain=domain, prove=False, **given)
     cover = getattr(built, "cover", None)
     return _Subject(built.network, cover, target, eps, getattr(built, "theorem", ""), domain)
-
-
-def _remembered(saved: Any) -> str:
-    name = saved.provenance.get("target")
-    if name not in GALLERY:
-        action = "Name the target after the file, as in: radial render net.safetensors 'expr:x*y' --out page.html"
-        raise ValueError(_checks.message("radial render", "a file alone", "a file that names a gallery target", action))
-    return name
 
 
 def _tolerance(target: Any) -> float:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+import approx
 from constructions import (
     _build,
     _certify,
@@ -44,10 +45,12 @@ COMMANDS = {  # a module with add_options(parser) and run(args) -> exit status, 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command `radial` with these arguments (default: sys.argv[1:]); returns the exit status.
 
-    Raises SystemExit(0) for --help; every other outcome is a status.
+    Without arguments it prints what --help prints. Raises SystemExit(0) for --help and --version; every other outcome
+    is a status.
     """
     try:
-        args = _parser().parse_args(argv)
+        argv = sys.argv[1:] if argv is None else argv
+        args = _parser().parse_args(argv or ["--help"])
         status = args.run(args)
         sys.stdout.flush()
         return status
@@ -77,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_help.MAIN,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"radial-approx {approx.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (module, summary, epilog) in COMMANDS.items():
         sub = commands.add_parser(

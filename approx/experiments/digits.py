@@ -38,7 +38,7 @@ def load_digits(mnist: str | os.PathLike[str] | None = None) -> tuple[NDArray[np
             from sklearn import datasets
         except ImportError as error:
             required = "the package scikit-learn, or MNIST files in a folder named by mnist="
-            action = "Install it with: pip install 'radial-approx[experiments]'"
+            action = "Install it with: pip install scikit-learn"
             raise ImportError(_checks.message("load_digits", "no scikit-learn", required, action)) from error
         images, labels = datasets.load_digits(return_X_y=True)
         return images / 16.0, labels.astype(np.int64)

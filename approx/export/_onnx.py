@@ -38,7 +38,7 @@ def model_of(plan: Plan) -> Any:
         import onnx
         from onnx import helper
     except ImportError as error:
-        raise ImportError("to_onnx needs the package onnx: pip install 'radial-approx[onnx]'") from error
+        raise ImportError("to_onnx needs the package onnx: pip install onnx onnxruntime") from error
     kind = helper.np_dtype_to_tensor_dtype(plan.dtype)
     graph = _Graph(plan.dtype)
     x = "x"

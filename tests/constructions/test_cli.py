@@ -53,6 +53,13 @@ def test_every_command_has_help_with_examples(command, capsys):
     assert f"examples:\n  radial {command}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("argv", "start"), [([], "usage: radial"), (["--version"], "radial-approx 0.")])
+def test_without_arguments_there_is_help(argv, start, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(argv)
+    assert capsys.readouterr().out.startswith(start)
+
+
 def test_gallery_lists_every_target_with_its_commentary(run):
     status, out, err = run("gallery")
     assert (status, err) == (0, "")
@@ -160,6 +167,16 @@ def test_evaluate_measures_a_saved_network(run, saved):
     assert status == 0 and "none found above eps = 0.3" in out
 
 
+@pytest.mark.parametrize("command", ["evaluate", "certify"])
+def test_a_file_remembers_a_target_of_the_gallery(run, saved, command):
+    status, out, err = run(command, saved, "--json")
+    assert (status, err) == (0, "") and json.loads(out)["target"] == "gaussian"
+    nameless = saved.with_name("nameless.safetensors")
+    storage.save(nameless, storage.load(saved).network, provenance={"target": "x"})
+    status, out, err = run(command, nameless)
+    assert (status, out) == (2, "") and "a file that names a gallery target" in err
+
+
 def test_evaluate_on_another_target_shows_the_error(run, saved):
     status, out, _ = run("evaluate", saved, "cone", "--json", *QUICK)
     # The network is near 0 at the corners of [-3, 3]^2, where |x| = 3 sqrt(2).
@@ -182,9 +199,8 @@ def test_plots_are_written_complete(run, saved, tmp_path):
 
 
 BAD = {
-    "no command": ([], "COMMAND"),
     "an unknown command": (["fly"], "invalid choice"),
-    "no eps": (["build", "gaussian"], "--eps"),
+    "no eps": (["build", "gaussian"], "a tolerance of the error. Pass --eps"),
     "eps that is no number": (["build", "gaussian", "--eps", "small"], "invalid float value"),
     "eps = 0": (["build", "gaussian", "--eps", "0"], "eps > 0"),
     "eps = nan": (["build", "gaussian", "--eps", "nan"], "finite"),
@@ -199,6 +215,7 @@ BAD = {
     "too many layers": (["build", "gaussian", "--eps", "0.01", "--max-layers", "3"], "max_layers|max_cells|cells"),
     "an Lipschitz constant that is wrong": (["build", "gaussian", "--eps", "0.3", "--lipschitz", "0.1"], "Lipschitz"),
     "all of space for a compact target": (["build", "cone", "--eps", "0.3", "--domain", "space"], "affine"),
+    "a formula without expr:": (["build", "x^2+y^2", "--eps", "0.3"], "Formulas start with expr:, as in"),
     "a missing network": (["evaluate", "absent.safetensors", "gaussian"], "an existing file"),
     "samples < 1": (["build", "gaussian", "--eps", "0.3", "--samples", "0"], "samples"),
 }
