@@ -81,7 +81,9 @@ class Bins:
         for axis in range(x.shape[1]):
             column = np.ascontiguousarray(x[:, axis : axis + 1])
             part = slice(axis, axis + 1)
-            _flat_bins(column, self._origin[part], self._scale[part], self._per_axis[part], result[:, axis])
+            bins = np.empty(len(x), np.int64)
+            _flat_bins(column, self._origin[part], self._scale[part], self._per_axis[part], bins)
+            result[:, axis] = bins
         return result
 
 
@@ -113,7 +115,8 @@ def _visit(first, last, per_axis, starts, cells, write):  # pragma: no cover - c
     axes = per_axis.shape[0]
     index = np.empty(axes, np.int64)
     for i in range(first.shape[0]):
-        index[:] = first[i]
+        for a in range(axes):
+            index[a] = first[i, a]
         while True:
             b = 0
             for a in range(axes):

@@ -2,9 +2,9 @@
 
 Points are taken in blocks, stored coordinate by coordinate, and pushed through all layers before the next block:
 weights stream from cache, and points fill the lanes of vectors. Runs of constant width up to NARROW have a kernel per
-width whose sums stay in registers (`_tiles`); wider ones and single layers share one kernel. Every block is padded to
-full size, so a point's value does not depend on the batch it came in. Multiplications and additions are fused, so
-values can differ from torch's in the last bits.
+width whose sums stay in registers (`_tiles`); wider ones and single layers share one. Every activation has kernels of
+its own, so only what is used is compiled. Every block is padded to full size, so a point's value does not depend on the
+batch it came in. Multiplications and additions are fused, so values can differ from torch's in the last bits.
 
 An activation is given as (code, shift), see `_rescale.code`.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from approx._compile import compiled
-from approx._rescale import STEP, rescale
+from approx._rescale import IDENTITY, STEP, cut, rescale
 from approx._threads import for_slices
 from approx._tiles import BYTES, ROWS, SIDE, affine_tile, square_tile
 
@@ -37,11 +37,12 @@ Run = tuple[NDArray, NDArray, Activation]
 def layers(points: NDArray, weights: NDArray, biases: NDArray, activation: Activation) -> NDArray:
     """points (k, i), weights (N, o, i), biases (N, o) -> (k, o) after N layers; o = i unless N = 1."""
     _, width, inputs = weights.shape
+    code, shift = activation
     lanes = BYTES // points.itemsize
     if width == inputs <= NARROW:
         side = min(SIDE, _REGISTERS // (width + 1))
-        return _run(_square(width, side, _TILES), _TILES * side * lanes, points, width, activation, weights, biases)
-    return _run(_wide, SIDE * lanes, points, width, activation, weights, biases)
+        return _run(_square(code, width, side, _TILES), _TILES * side * lanes, points, width, shift, weights, biases)
+    return _run(_wide(code), SIDE * lanes, points, width, shift, weights, biases)
 
 
 def chain(points: NDArray, runs: Iterable[Run]) -> NDArray:
@@ -82,16 +83,16 @@ def growing(points: NDArray, weights: NDArray, biases: NDArray, readout: NDArray
 def unfolded(points: NDArray, weights: NDArray, biases: NDArray, activation: Activation) -> NDArray:
     """The layers of `growing` with any activation and without the last map: (k, w) -> (k, w + N), newest first."""
     width = points.shape[1] + weights.shape[0]
-    return _run(_unfolded, SIDE * BYTES // points.itemsize, points, width, activation, weights, biases)
-
-
-def _run(kernel: Callable, block: int, points: NDArray, width: int, activation: Activation, *arrays) -> NDArray:
-    result = np.empty((points.shape[0], width), points.dtype)
     code, shift = activation
+    return _run(_unfolded(code), SIDE * BYTES // points.itemsize, points, width, shift, weights, biases)
+
+
+def _run(kernel: Callable, block: int, points: NDArray, width: int, shift: float, *arrays) -> NDArray:
+    result = np.empty((points.shape[0], width), points.dtype)
     arrays = tuple(np.ascontiguousarray(array) for array in arrays)
 
     def work(start: int, stop: int) -> None:
-        kernel(points[start:stop], *arrays, code, points.dtype.type(shift), result[start:stop])
+        kernel(points[start:stop], *arrays, points.dtype.type(shift), result[start:stop])
 
     for_slices(work, points.shape[0], block)
     return result
@@ -117,12 +118,12 @@ def _load(points, start, state):  # pragma: no cover - compiled
 
 
 @functools.cache
-def _square(d: int, side: int, tiles: int) -> Callable:
+def _square(code: int, d: int, side: int, tiles: int) -> Callable:
     @_compile
-    def kernel(points, weights, biases, code, shift, result):  # pragma: no cover - compiled
+    def kernel(points, weights, biases, shift, result):  # pragma: no cover - compiled
         width = side * (BYTES // points.itemsize)
-        state = _aligned(d, tiles * width, points)
-        squares = _aligned(2, tiles * width, points)
+        state = _aligned(np.int64(d), tiles * width, points)
+        squares = _aligned(np.int64(2), tiles * width, points)
         for start in range(0, points.shape[0], tiles * width):
             stop = _load(points, start, state)
             for layer in range(weights.shape[0]):
@@ -132,7 +133,8 @@ def _square(d: int, side: int, tiles: int) -> Callable:
                 else:
                     for k in range(0, tiles * width, width):
                         square_tile(weights, biases, layer, state, squares[0], k, d, side, 0)
-                    rescale(code, shift, state, squares[0], squares[1])
+                    if code != IDENTITY:
+                        rescale(code, shift, state, squares[0], squares[1])
             for k in range(start, stop):
                 for i in range(d):
                     result[k, i] = state[i, k - start]
@@ -154,52 +156,68 @@ def _affine(weights, biases, layer, state, out, squares):  # pragma: no cover - 
             squares[k] += out[i, k] * out[i, k]
 
 
-@_compile
-def _wide(points, weights, biases, code, shift, result):  # pragma: no cover - compiled
-    block = SIDE * (BYTES // points.itemsize)
-    count, height, inputs = weights.shape
-    most = max(height, inputs)
-    state, out = _aligned(most, block, points), _aligned(most, block, points)
-    squares = _aligned(2, block, points)
-    for start in range(0, points.shape[0], block):
-        stop = _load(points, start, state)
-        for layer in range(count):
-            _affine(weights, biases, layer, state, out, squares[0])
-            rescale(code, shift, out[:height], squares[0], squares[1])
-            state, out = out, state
-        for k in range(start, stop):
-            for i in range(height):
-                result[k, i] = state[i, k - start]
+@functools.cache
+def _wide(code: int) -> Callable:
+    @_compile
+    def kernel(points, weights, biases, shift, result):  # pragma: no cover - compiled
+        block = SIDE * (BYTES // points.itemsize)
+        count, height, inputs = weights.shape
+        most = max(height, inputs)
+        state, out = _aligned(most, block, points), _aligned(most, block, points)
+        squares = _aligned(np.int64(2), block, points)
+        for start in range(0, points.shape[0], block):
+            stop = _load(points, start, state)
+            for layer in range(count):
+                _affine(weights, biases, layer, state, out, squares[0])
+                if code == STEP:
+                    cut(out[:height], squares[0])
+                elif code != IDENTITY:
+                    rescale(code, shift, out[:height], squares[0], squares[1])
+                state, out = out, state
+            for k in range(start, stop):
+                for i in range(height):
+                    result[k, i] = state[i, k - start]
+
+    return kernel
 
 
-@_compile
-def _unfolded(points, weights, biases, code, shift, result):  # pragma: no cover - compiled
-    block = SIDE * (BYTES // points.itemsize)
-    count, new, head = weights.shape
-    total = points.shape[1] + count
-    # Newest coordinates last, so that nothing moves: coordinate i of a layer with w of them stands in row w - 1 - i.
-    state, out = _aligned(total, block, points), _aligned(new, block, points)
-    inputs, squares = _aligned(head, block, points), _aligned(3, block, points)
-    for start in range(0, points.shape[0], block):
-        stop = min(start + block, points.shape[0])
-        width = points.shape[1]
-        for j in range(width):
-            for k in range(block):
-                state[width - 1 - j, k] = points[start + k, j] if start + k < stop else points[start, j]
-        for layer in range(count):
-            for j in range(head):
-                inputs[j] = state[width - 1 - j]
-            _affine(weights, biases, layer, inputs, out, squares[0])
-            for i in range(width - head):
+@functools.cache
+def _unfolded(code: int) -> Callable:
+    @_compile
+    def kernel(points, weights, biases, shift, result):  # pragma: no cover - compiled
+        block = SIDE * (BYTES // points.itemsize)
+        count, new, head = weights.shape
+        total = points.shape[1] + count
+        # Newest coordinates last, so that nothing moves: coordinate i of w of them stands in row w - 1 - i.
+        state, out = _aligned(total, block, points), _aligned(new, block, points)
+        inputs, squares = _aligned(head, block, points), _aligned(np.int64(3), block, points)
+        for start in range(0, points.shape[0], block):
+            stop = min(start + block, points.shape[0])
+            width = points.shape[1]
+            for j in range(width):
                 for k in range(block):
-                    squares[0, k] += state[i, k] * state[i, k]
-            width += 1
-            for i in range(new):
-                state[width - 1 - i] = out[i]
-            rescale(code, shift, state[:width], squares[0], squares[1])
-        for k in range(start, stop):
-            for i in range(total):
-                result[k, i] = state[total - 1 - i, k - start]
+                    state[width - 1 - j, k] = points[start + k, j] if start + k < stop else points[start, j]
+            for layer in range(count):
+                for j in range(head):
+                    for k in range(block):
+                        inputs[j, k] = state[width - 1 - j, k]
+                _affine(weights, biases, layer, inputs, out, squares[0])
+                for i in range(width - head):
+                    for k in range(block):
+                        squares[0, k] += state[i, k] * state[i, k]
+                width += 1
+                for i in range(new):
+                    for k in range(block):
+                        state[width - 1 - i, k] = out[i, k]
+                if code == STEP:
+                    cut(state[:width], squares[0])
+                elif code != IDENTITY:
+                    rescale(code, shift, state[:width], squares[0], squares[1])
+            for k in range(start, stop):
+                for i in range(total):
+                    result[k, i] = state[total - 1 - i, k - start]
+
+    return kernel
 
 
 @functools.cache

@@ -24,7 +24,7 @@ from approx.activations import (
     StepReLU,
 )
 
-__all__ = ["IDENTITY", "STEP", "code", "known", "rescale"]
+__all__ = ["IDENTITY", "STEP", "code", "cut", "known", "rescale"]
 
 IDENTITY, STEP, _SQUASHING, _RATIONAL, _SIGMOID, _SWISH, _RELU, _SOFTPLUS = range(8)
 _CODES: dict[type, int] = {
@@ -118,26 +118,20 @@ def _factors(code, shift, squares, factors, far):  # pragma: no cover - compiled
 
 
 @_compile
-def rescale(code, shift, state, squares, factors):  # pragma: no cover - compiled
-    """Apply an activation to the columns of state (d, block), given their squared lengths; factors is scratch."""
+def cut(state, squares):  # pragma: no cover - compiled
+    """Apply Step-ReLU to the columns of state (d, block), given their squared lengths."""
     one = state.dtype.type(1)
-    if code == IDENTITY:
-        return
-    if code == STEP:
-        for i in range(state.shape[0]):
-            for k in range(state.shape[1]):
-                state[i, k] = one - one if squares[k] < one else state[i, k]  # NaN is kept
-        return
+    for i in range(state.shape[0]):
+        for k in range(state.shape[1]):
+            state[i, k] = one - one if squares[k] < one else state[i, k]  # NaN is kept
+
+
+@_compile
+def rescale(code, shift, state, squares, factors):  # pragma: no cover - compiled
+    """Likewise for other activations, none of which is the identity; factors is scratch."""
+    one = state.dtype.type(1)
     far = state.dtype.type(1e140 if state.itemsize == 8 else 1e16)
-    # Constant codes let the compiler make a loop without branches for each.
-    if code == _SQUASHING:
-        unusual = _factors(_SQUASHING, shift, squares, factors, far)
-    elif code == _RATIONAL:
-        unusual = _factors(_RATIONAL, shift, squares, factors, far)
-    elif code == _RELU:
-        unusual = _factors(_RELU, shift, squares, factors, far)
-    else:
-        unusual = _factors(code, shift, squares, factors, far)
+    unusual = _factors(code, shift, squares, factors, far)
     if unusual:
         for k in range(state.shape[1]):
             r = math.sqrt(squares[k])

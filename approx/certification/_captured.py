@@ -24,7 +24,7 @@ _compile = compiled(error_model="numpy", fastmath={"contract"})
 def _state(width):  # pragma: no cover - compiled
     """Per coordinate and lane: value, size, error, what it is a multiple of, how many terms it is a sum of."""
     shape = (width, LANES)
-    return np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape)
+    return np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape)
 
 
 @_compile
@@ -59,7 +59,8 @@ def _load(store, fresh, group, lanes, parts):  # pragma: no cover - compiled
         for j in range(part.shape[0]):
             for k in range(lanes):
                 part[j, k] = store[row, group + k]
-            part[j, lanes:] = fresh[row]
+            for k in range(lanes, LANES):
+                part[j, k] = fresh[row]
             row += 1
 
 
@@ -126,50 +127,50 @@ def settle(
     new_load[:] = 1.0
     spare = np.empty((width, LANES))
     moved = np.zeros((dim, LANES))
-    sums = np.empty((5, LANES))
-    square, square_error, squares, finest, roughness = sums
+    sums = np.empty((4, LANES))
+    square, square_error, squares, finest = sums
     norm, norm_error, norm_terms = np.empty(LANES), np.zeros(LANES), np.full(LANES, float(width))
     alive = np.empty(LANES, np.bool_)
     count, first, used, ahead = starts.shape[0], 0, 0, 0
-    store, names = np.empty((5 * width + dim + 5, count)), np.empty(count, np.int64)
+    store, names = np.empty((5 * width + dim + 4, count)), np.empty(count, np.int64)
     through, spare_through = np.empty((width, width + 1)), np.empty((width, width + 1))
     fresh = np.zeros(store.shape[0])
     fresh[3 * width : 4 * width] = np.inf  # multiple
     fresh[4 * width : 5 * width] = 0.0 if counts else 1.0  # load
-    fresh[-2], fresh[-1] = np.inf, 1.0 if pulls else 0.0  # finest, roughness
+    fresh[-1] = np.inf  # finest
     while used > 0 or ahead < count:
         if used == 0:
             first = starts[ahead] + 1
         stop = min(first + _SPAN, layers)
         while ahead < count and starts[ahead] < stop:
-            store[:, used] = fresh
+            for row in range(store.shape[0]):
+                store[row, used] = fresh[row]
             names[used] = ahead
             used += 1
             ahead += 1
         plain = not counts and not pulls and first > 0
         if plain:
             plain = paths(first_row, first_entry, column, grid, bias_grid, first, stop, through, spare_through)
-        kept = 0
+        kept = np.int64(0)
         for group in range(0, used, LANES):
             lanes = min(LANES, used - group)
             latest = starts[names[group + lanes - 1]]
-            alive[:] = False
-            alive[:lanes] = True
+            for k in range(LANES):
+                alive[k] = k < lanes
             _load(store, fresh, group, lanes, (state, size, error, multiple, load, moved, sums))
-            glided = plain and latest < first and not roughness[:lanes].any()
+            glided = plain and latest < first
             if glided:
                 glided = glide(
                     first_row, first_entry, column, weight, grid, bias, bias_grid, step, first, stop, digits, smallest,
-                    largest, through, state, new_state, multiple, alive, names[group : group + lanes], following,
+                    largest, through, state, new_state, size, error, multiple, alive, names[group : group + lanes],
+                    following,
                 )  # fmt: skip
                 if not glided:
-                    alive[:lanes] = True
+                    for k in range(lanes):
+                        alive[k] = True
                     _load(store, fresh, group, lanes, (state, size, error, multiple, load, moved, sums))
-            # Whether errors are kept: as long as all are zero they need not be.
-            rough = roughness[:lanes].any()
             living = lanes
             carries = True
-            norm_error[:] = 0.0
             for layer in range(stop if glided else max(first, starts[names[group]] + 1), stop):
                 origin = first_row[layer]
                 rows = first_row[layer + 1] - origin
@@ -182,18 +183,17 @@ def settle(
                     carries = True
                     for k in range(LANES):
                         square[k] += state[retired, k] * state[retired, k]
-                    if rough:
-                        for k in range(LANES):
-                            square_error[k] += error[retired, k] * error[retired, k]
+                    for k in range(LANES):
+                        square_error[k] += error[retired, k] * error[retired, k]
                     for k in range(LANES):
                         squares[k] += load[retired, k]
                     for k in range(LANES):
                         finest[k] = min(finest[k], multiple[retired, k])
-                norm[:] = square
-                if rough:
-                    norm_error[:] = square_error
+                for k in range(LANES):
+                    norm[k], norm_error[k] = square[k], square_error[k]
                 if counts:
-                    norm_terms[:] = squares
+                    for k in range(LANES):
+                        norm_terms[k] = squares[k]
                 for j in range(rows):
                     row = origin + j
                     shift = bias[row]
@@ -203,8 +203,7 @@ def settle(
                         new_load[j, :] = some
                     else:
                         some += first_entry[row + 1] - first_entry[row]
-                    if rough:
-                        new_error[j, :] = 0.0
+                    new_error[j, :] = 0.0
                     new_state[j, :] = shift
                     new_size[j, :] = abs(shift)
                     new_multiple[j, :] = bias_grid[row]
@@ -219,15 +218,10 @@ def settle(
                             new_state[j, k] += w * state[c, k]
                         for k in range(LANES):
                             new_multiple[j, k] = min(new_multiple[j, k], g * multiple[c, k])
-                        if rough or counts:
-                            for k in range(LANES):
-                                new_size[j, k] += a * size[c, k]
-                        else:
-                            for k in range(LANES):
-                                new_size[j, k] += a * abs(state[c, k])
-                        if rough:
-                            for k in range(LANES):
-                                new_error[j, k] += a * error[c, k]
+                        for k in range(LANES):
+                            new_size[j, k] += a * size[c, k]
+                        for k in range(LANES):
+                            new_error[j, k] += a * error[c, k]
                         if counts:
                             for k in range(LANES):
                                 new_load[j, k] += load[c, k]
@@ -242,12 +236,6 @@ def settle(
                     for k in range(LANES):
                         bound = min(new_multiple[j, k] * most, largest) if new_multiple[j, k] >= smallest else 0.0
                         spare[j, k] = 0.0 if new_size[j, k] <= bound else 1.0
-                    if not rough:
-                        rough = True
-                        if not counts:
-                            size[:] = np.abs(state)
-                        error[:] = 0.0
-                        new_error[:] = 0.0
                     for k in range(LANES):
                         terms = max((new_load[j, k] if counts else some) - 1.0 + powers, 0.0)
                         spare[j, k] *= terms * unit / (1.0 - terms * unit) * new_size[j, k] + terms * smallest
@@ -262,21 +250,18 @@ def settle(
                         continue
                     for k in range(LANES):
                         norm[k] += new_state[j, k] * new_state[j, k]
-                    if rough:
-                        spare[j] = new_error[j]
-                        if pulls:
-                            for a in range(dim):
-                                slope = abs(maps[origin + j, a])
-                                for k in range(LANES):
-                                    spare[j, k] += slope * moved[a, k]
-                        for k in range(LANES):
-                            # Twice: the evaluation that is bounded and this one may be off to either side.
-                            new_size[j, k] = abs(new_state[j, k]) + 2.0 * spare[j, k]
-                        for k in range(LANES):
-                            norm_error[k] += spare[j, k] * spare[j, k]
-                    elif counts:
-                        for k in range(LANES):
-                            new_size[j, k] = abs(new_state[j, k])
+                    for k in range(LANES):
+                        spare[j, k] = new_error[j, k]
+                    if pulls:
+                        for a in range(dim):
+                            slope = abs(maps[origin + j, a])
+                            for k in range(LANES):
+                                spare[j, k] += slope * moved[a, k]
+                    for k in range(LANES):
+                        # Twice: the evaluation that is bounded and this one may be off to either side.
+                        new_size[j, k] = abs(new_state[j, k]) + 2.0 * spare[j, k]
+                    for k in range(LANES):
+                        norm_error[k] += spare[j, k] * spare[j, k]
                     if counts:
                         for k in range(LANES):
                             new_multiple[j, k] = new_multiple[j, k] if new_size[j, k] > 0.0 else np.inf
@@ -293,15 +278,10 @@ def settle(
                     if not step[layer]:
                         continue
                     near = 0  # lanes that are zeroed, or could be: |v| <= 1 + error
-                    if rough:
-                        for k in range(LANES):
-                            least = 1.0 + 2.0 * np.sqrt(norm_error[k]) * (1 + 2.0**-20)
-                            least += (norm_terms[k] + 3.0) * 2.0 * unit
-                            near += 0 if norm[k] > least * least * (1 + 2.0**-40) else 1
-                    else:
-                        for k in range(LANES):
-                            least = 1.0 + (norm_terms[k] + 3.0) * 2.0 * unit
-                            near += 0 if norm[k] > least * least * (1 + 2.0**-40) else 1
+                    for k in range(LANES):
+                        least = 1.0 + 2.0 * np.sqrt(norm_error[k]) * (1 + 2.0**-20)
+                        least += (norm_terms[k] + 3.0) * 2.0 * unit
+                        near += 0 if norm[k] > least * least * (1 + 2.0**-40) else 1
                     if near == 0:
                         continue
                 for k in range(LANES):
@@ -338,9 +318,6 @@ def settle(
                         finest[k] = np.inf
                 if living == 0:
                     break
-            roughness[:] = 1.0 if rough else 0.0
-            if not rough and not counts:
-                size[:], error[:] = np.abs(state), 0.0
             if stop < layers:
                 _keep(store, kept, alive, (state, size, error, multiple, load, moved, sums))
             for k in range(lanes):
@@ -353,7 +330,7 @@ def settle(
                     continue
                 for j in range(values.shape[1]):
                     values[name, j] = state[j, k]
-                    bound = error[j, k] if rough else 0.0
+                    bound = error[j, k]
                     for a in range(dim):
                         bound += abs(maps[first_row[layers - 1] + j, a]) * moved[a, k]
                     errors[name, j] = bound

@@ -165,13 +165,14 @@ def _constrained(
                 else:
                     y = values[members[starts[k] + e], j]
                     weight = abs(y)
-                    tilt[:] = flat
+                    for a in range(n):
+                        tilt[a] = 0.0
                 largest = 0.0
                 for turn in range(2):
                     sign = 1.0 - 2.0 * turn
                     start = at[1, k, j] - y if turn == 0 else y - at[0, k, j]
                     start += (n + 8) * 2.0**-52 * (weight + abs(at[0, k, j]) + abs(at[1, k, j]))
-                    best = _with(sign, start, slopes, k, j, tilt, radius, flat, 0.0, 0.0, 0.0, 0.0, True, n)
+                    best = _with(sign, start, slopes, k, j, tilt, radius, flat, 0.0, 0.0, 0.0, 0.0, e >= 0, n)
                     for back in range(count if last else e + 1):
                         if best <= enough:
                             break

@@ -113,8 +113,11 @@ def _expansions(first_row, first_entry, column, weight, bias, entries, counts): 
         now, new = new, now
         now_counts, new_counts = new_counts, now_counts
         done += 1
-    if now is not entries:
-        entries[:], counts[:] = now, now_counts
+    for j in range(entries.shape[0]):
+        for a in range(columns):
+            counts[j, a] = now_counts[j, a]
+            for i in range(now_counts[j, a]):
+                entries[j, a, i] = now[j, a, i]
     return done
 
 

@@ -62,37 +62,48 @@ def glide(
     through,
     state,
     spare,
+    size,
+    error,
     multiple,
     alive,
     names,
     following,
 ):  # pragma: no cover - compiled
-    """Move the lanes of state, multiple (width, LANES) through the layers first .. stop; alive (LANES,) and following
-    as in `settle`, names (lanes,), through: what `paths` found. False if they must be taken step by step."""
+    """Move the lanes of state, size, error, multiple (width, LANES) through the layers first .. stop.
+
+    alive (LANES,), following : as in `settle`; names (lanes,) : where a lane's result goes in `following`
+    through : what `paths` found; False if the layers must be taken step by step
+    """
     width = state.shape[0]
     unit, most = 2.0**-digits, 2.0**digits
     far = (1.0 + (width + 3.0) * 2.0 * unit) ** 2 * (1 + 2.0**-40)
     common, sizes = np.empty(width), np.empty(width)
     after, new_sizes = np.empty(width), np.empty(width)
     norm = np.empty(LANES)
-    for j in range(width):
-        common[j], sizes[j] = multiple[j].min(), np.abs(state[j]).max()
+    before = rows = first_row[first] - first_row[first - 1]
+    for j in range(before):
+        common[j], sizes[j] = np.inf, 0.0
+        for k in range(LANES):
+            if error[j, k] != 0.0:
+                return False
+            common[j], sizes[j] = min(common[j], multiple[j, k]), max(sizes[j], abs(state[j, k]))
     now, new = state, spare
     for layer in range(first, stop):
         origin = first_row[layer]
         rows = first_row[layer + 1] - origin
-        norm[:] = 0.0
+        for k in range(LANES):
+            norm[k] = 0.0
         for j in range(rows):
             row = origin + j
             shift = bias[row]
-            size, least = abs(shift), bias_grid[row]
+            total, least = abs(shift), bias_grid[row]
             line = new[j]
             begin = first_entry[row]
             end = first_entry[row + 1]
             for e in range(begin, end):
                 c = column[e]
                 w = weight[e]
-                size += abs(w) * sizes[c]
+                total += abs(w) * sizes[c]
                 least = min(least, grid[e] * common[c])
                 source = now[c]
                 if e == begin:
@@ -102,10 +113,11 @@ def glide(
                     for k in range(LANES):
                         line[k] += w * source[k]
             if begin == end:
-                line[:] = shift
-            if not (least >= smallest and size * (1 + 2.0**-20) <= min(least * most, largest)):
+                for k in range(LANES):
+                    line[k] = shift
+            if not (least >= smallest and total * (1 + 2.0**-20) <= min(least * most, largest)):
                 return False
-            after[j], new_sizes[j] = least, size
+            after[j], new_sizes[j] = least, total
             for k in range(LANES):
                 norm[k] += line[k] * line[k]
         common, after = after, common
@@ -130,16 +142,16 @@ def glide(
                 for j in range(rows):
                     now[j, k] = 0.0
                 norm[k] = 0.0
-    if now is not state:
-        state[:] = now
     for k in range(LANES):
         if not alive[k]:
             continue
-        for j in range(width):
+        for j in range(before):
             after[j] = multiple[j, k]
-        for j in range(width):
+        for j in range(rows):
+            state[j, k] = now[j, k]
+            size[j, k] = abs(now[j, k])
             least = through[j, width]
-            for c in range(width):
+            for c in range(before):
                 if through[j, c] < np.inf:
                     least = min(least, through[j, c] * after[c])
             multiple[j, k] = least

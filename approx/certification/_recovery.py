@@ -119,7 +119,9 @@ class Recovery:
     def real_errors(self) -> tuple[Errors, Errors]:
         """Errors in real arithmetic, everywhere: a constant part, and one to be multiplied by |x|."""
         slopes = self.defects[:, :-1].sum(axis=1)
-        return self.errors(0.0, self.defects[:, -1], rounding=False), self.errors(0.0, slopes, rounding=False)
+        return self.errors(0.0, np.ascontiguousarray(self.defects[:, -1]), rounding=False), self.errors(
+            0.0, slopes, rounding=False
+        )
 
     def follow(self, starts: NDArray[np.int64], digits: int) -> Trajectories:
         """Trajectories of the zero state after each of the layers `starts`, ascending."""

@@ -97,7 +97,8 @@ def recover(first_row, first_entry, column, weight, bias, retire, dim, maps, def
                     defects[row, a] = abs((high - maps[row, a]) + low) * (1 + 2.0**-50) + tiny
         for j in range(first_row[layer + 1] - first_row[layer]):
             row = first_row[layer] + j
-            before[j] = maps[row]
+            for a in range(dim + 1):
+                before[j, a] = maps[row, a]
             free[j] = not fixed[row]
     return -1
 
@@ -252,7 +253,8 @@ def spread(
                 for k in range(rows):
                     new_base[j] += keep[b, j, k] * omega[k]
         size, load, base, ladder, multiple = new_size, new_load, new_base, new_ladder, new_multiple
-        zeta[layer] = moved
+        for a in range(dim):
+            zeta[layer, a] = moved[a]
         added = squares
         for j in range(rows):
             row = first_row[layer] + j

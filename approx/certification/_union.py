@@ -45,7 +45,7 @@ def held(lower, upper, k, cells, start, stop, offsets, matrices, inner, memory, 
     for a in range(dim):
         middle[a] = lower[k, a] / 2 + upper[k, a] / 2
         half[a] = max(upper[k, a] - middle[a], middle[a] - lower[k, a]) * (1 + 2.0**-50)
-    best = -1
+    best = np.int64(-1)  # a literal would be compiled apart
     for e in range(count):
         _measure(e, cells[start + e], middle, half, offsets, matrices, inner, constants, gradients, sizes)
         if best < 0 or constants[e] < constants[best]:

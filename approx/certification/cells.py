@@ -246,7 +246,7 @@ def _refine(
     lower, upper, parents, starts, cells, closed, join, offsets, matrices, inner, outer, collars,
     new_starts, new_cells, new_closed, blurred, cuts,
 ):  # pragma: no cover - compiled  # fmt: skip
-    cursor = 0
+    cursor = np.int64(0)  # a literal would be compiled apart
     memory = room(lower.shape[1])
     for k in range(lower.shape[0]):
         parent = parents[k]
