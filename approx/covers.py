@@ -7,7 +7,7 @@ L(x) if no cell holds x.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,35 +48,45 @@ class Cover:
     centers: Array
     values: Array
     affine: AffineMap
-    radii: Array | None = None
-    shapes: Array | None = None
-    strategy: str = field(default="by hand", kw_only=True)
-    error_bound: float = field(default=float("nan"), kw_only=True)
-    overlap: float = field(default=0.0, kw_only=True)
+    radii: Array | None
+    shapes: Array | None
+    strategy: str
+    error_bound: float
+    overlap: float
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        centers: ArrayLike,
+        values: ArrayLike,
+        affine: AffineMap,
+        radii: ArrayLike | None = None,
+        shapes: ArrayLike | None = None,
+        *,
+        strategy: str = "by hand",
+        error_bound: float = float("nan"),
+        overlap: float = 0.0,
+    ):
         call = "Cover"
-        if not isinstance(self.affine, AffineMap) or 0 in self.affine.matrix.shape:
-            received = f"affine = {_checks.show(self.affine)}"
+        if not isinstance(affine, AffineMap) or 0 in affine.matrix.shape:
+            received = f"affine = {_checks.show(affine)}"
             required = "an AffineMap R^n -> R^m with n, m >= 1"
             raise ValueError(_checks.message(call, received, required, "Build it with AffineMap(A, b)."))
-        n, m = self.affine.dim_in, self.affine.dim_out
-        centers = _checks.finite_array(call, "centers", self.centers, (None, n))
+        n, m = affine.dim_in, affine.dim_out
+        centers = _checks.finite_array(call, "centers", centers, (None, n))
         cells = centers.shape[0]
-        values = _checks.finite_array(call, "values", self.values, (cells, m))
-        if (self.radii is None) == (self.shapes is None):
+        values = _checks.finite_array(call, "values", values, (cells, m))
+        if (radii is None) == (shapes is None):
             raise ValueError(_checks.message(call, "radii and shapes", "exactly one of them", "Pass radii= for balls."))
-        radii = shapes = None
-        if self.radii is not None:
-            radii = _checks.finite_array(call, "radii", self.radii, (cells,))
+        if radii is not None:
+            radii = _checks.finite_array(call, "radii", radii, (cells,))
             outside = (radii < _SMALLEST) | (radii > 1 / _SMALLEST)
             if outside.any():
                 i = int(np.argmax(outside))
                 required = f"{_SMALLEST:g} <= radius <= {1 / _SMALLEST:g}, so that its square is a number"
                 action = "Remove or resize that cell."
                 raise ValueError(_checks.message(call, f"radii[{i}] = {radii[i]}", required, action))
-        elif self.shapes is not None:
-            shapes = _checks.finite_array(call, "shapes", self.shapes, (cells, n, n))
+        if shapes is not None:
+            shapes = _checks.finite_array(call, "shapes", shapes, (cells, n, n))
             singular = np.linalg.svd(shapes, compute_uv=False)
             bad = np.flatnonzero(singular[:, -1] <= 1e-14 * singular[:, 0])
             if len(bad):
@@ -93,6 +103,9 @@ class Cover:
                 array = np.array(array, dtype=np.float64, order="C")
                 array.setflags(write=False)
             object.__setattr__(self, name, array)
+        facts = {"affine": affine, "strategy": strategy, "error_bound": error_bound, "overlap": overlap}
+        for name, fact in facts.items():
+            object.__setattr__(self, name, fact)
 
     def __len__(self) -> int:
         return self.centers.shape[0]

@@ -14,7 +14,7 @@ whole path. To add one, write its module with a `BUILDER` and list it here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, overload
 
 from approx import _checks
 from approx.targets import Target
@@ -37,11 +37,24 @@ __all__ = [
     "radial_basis",
 ]
 
+_FromCells = Literal["constant_width", "minimal", "narrow", "widening"]
 BUILDERS: dict[str, Builder] = {
     module.BUILDER.name: module.BUILDER for module in (widening, constant_width, narrow, minimal)
 }
 
 
+@overload
+def build(
+    target: Target, eps: float, *, builder: _FromCells | None = None, domain: Any = None, **options: Any
+) -> Construction: ...
+@overload
+def build(
+    target: Target, eps: float | None = None, *, builder: Literal["radial_basis"], domain: Any = None, **options: Any
+) -> RadialBasis: ...
+@overload
+def build(
+    target: Target, eps: float | None = None, *, builder: str | None = None, domain: Any = None, **options: Any
+) -> Construction | RadialBasis: ...
 def build(
     target: Target, eps: float | None = None, *, builder: str | None = None, domain: Any = None, **options: Any
 ) -> Construction | RadialBasis:
