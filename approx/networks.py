@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
 import numpy as np
@@ -136,7 +136,7 @@ class RadialNetwork(nn.Module):
             return max(self.dim_in, *(width for width, inside in widths if not inside))
         return max(self.widths)
 
-    def _apply(self, fn, recurse=True):
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RadialNetwork:
         before = self.dtype
         super()._apply(fn, recurse)
         if torch.finfo(self.dtype).bits < torch.finfo(before).bits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class TensorView:
     def __len__(self) -> int:
         return len(self.operand)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[TensorView]:
         return (TensorView(row) for row in self.operand)
 
     def __getitem__(self, key: Any) -> TensorView:

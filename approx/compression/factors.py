@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Sequence
+from typing import overload
 
 import torch
 from numpy.typing import ArrayLike
@@ -133,7 +134,7 @@ class Orthogonal:
 class Factors(Sequence[Orthogonal]):
     """A sequence of factors that are made when asked for, so that a million layers need not be a million objects."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._ends: list[int] = []
         self._makers: list[Callable[[int], Orthogonal]] = []
 
@@ -146,7 +147,11 @@ class Factors(Sequence[Orthogonal]):
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> Orthogonal: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Orthogonal]: ...
+    def __getitem__(self, index: int | slice) -> Orthogonal | list[Orthogonal]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         position = range(len(self))[index]
