@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     except constructions.ToleranceMissed as missed:
         print(f"radial: {missed}", file=sys.stderr)
         return 1
+    assert built.report is not None, "the command always measures"
     provenance = built.provenance()
     if "network" in files:
         storage.save(files["network"], built.network, cover=getattr(built, "cover", None), provenance=provenance)
@@ -95,10 +96,11 @@ def run(args: argparse.Namespace) -> int:
         if target.lipschitz is not None
         else "a modulus",
     }
-    bound = getattr(built, "lower_bound", None)  # radial bases are no Step-ReLU networks
-    if args.builder == constructions.radial_basis.NAME:
+    bound = None
+    if isinstance(built, constructions.RadialBasis):  # no Step-ReLU network: without cells, and no bound of its depth
         rows |= built.figures()
     else:
+        bound = built.lower_bound
         rows["cells"] = f"{len(built.cover):,}, {built.cover.strategy}"
     if bound is not None:
         rows["least layers"] = f"{bound.layers:,} in any Step-ReLU network with this tolerance"
