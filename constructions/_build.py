@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
         strange = ["--" + name.replace("_", "-") for name in ("cover", "values", "max_seconds") if name in options]
     else:
         strange = [f"--{name}" for name in ("layers", "activation") if name in options]
-        if args.eps is None and not strange:
+        strange += ["no --eps"] if args.eps is None else []
+        if strange == ["no --eps"]:
             action = "Pass --eps 0.1, say; --max-layers N alone paints with N cells."
             raise ValueError(_checks.message("radial build", "no --eps", "a tolerance of the error", action))
         options |= {"progress": show_progress(args), "prove": not args.no_proof}
