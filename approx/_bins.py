@@ -1,8 +1,9 @@
 """Find the first of many ordered cells that holds a point: bins over the cells' bounding boxes.
 
-Every bin keeps the ordered list of the cells whose bounding box meets it, so the first cell in that list that holds
-the point is the first of all. Bins beyond the edge are folded onto the edge bins, which keeps the rule valid for points
-and cells of any extent. Points are taken in the order of their bins where the lists do not fit into the cache.
+Every bin keeps the ordered list of the cells that may hold a point of it, so the first cell in that list that holds the
+point is the first of all. Bins beyond the edge are folded onto the edge bins, which keeps the rule valid for points and
+cells of any extent. Where the lists do not fit into the cache, points are taken bin by bin, roughly, and what they need
+is fetched ahead: the cost of a point is then that of the memory that it alone touches.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = ["Bins"]
 _AXES = 3  # bins span at most this many coordinates; the rest is decided by the exact test
 _ENTRIES_PER_CELL = 32
 _CACHED = 1 << 15  # cells
+_RANGES = 1 << 12
 
 
 class Bins:
@@ -44,12 +46,12 @@ class Bins:
             if entries <= _ENTRIES_PER_CELL * cells + 4096 or (per_axis == 1).all():
                 break
             per_axis = np.maximum(per_axis // 2, 1)
-        self._starts, lists = _fill(first, last, per_axis)
+        self._starts, lists = _fill(first, last, per_axis, *self._reaches(table, dim))
         # Neighbouring cells stand together in memory.
         self._ids = np.argsort(_flat(self._bins(centers), per_axis), kind="stable")
-        place = np.empty(cells, np.int64)
-        place[self._ids] = np.arange(cells)
-        self._lists = place[lists].astype(np.int32 if cells < 1 << 31 else np.int64)
+        place = np.empty(cells, lists.dtype)
+        place[self._ids] = np.arange(cells, dtype=lists.dtype)
+        self._lists = place[lists]
         self._table = table[self._ids]
 
     def find(self, points: NDArray[np.float64], placed: NDArray[np.float64]) -> tuple[NDArray[np.int64], int]:
@@ -65,15 +67,33 @@ class Bins:
 
         for_slices(place, count, align=1)
         spread = len(self._table) > _CACHED and count > 1024
-        order = np.argsort(bins) if spread else np.arange(count)
+        order, keys = np.arange(count), bins
+        if spread:
+            keys = np.empty_like(bins)
+            _sort(bins, len(self._starts) - 1, order, keys)
         tests = []
 
         def work(start: int, stop: int) -> None:
             tables = (self._starts, self._lists, self._table, self._ids)
-            tests.append(_find(points, order[start:stop], bins, *tables, found))
+            tests.append(_find(points, order[start:stop], keys[start:stop], *tables, found))
 
         for_slices(work, count, align=1)
         return found, sum(tests)
+
+    def _reaches(self, table: NDArray, dim: int) -> tuple[NDArray, NDArray, NDArray]:
+        """Centres (N, axes), squared distances (N,) beyond which a cell holds no point, and the lower and upper sides
+        of the bins (2, axes, most bins), all rounded so that a bin farther from a centre than that needs no entry."""
+        axes, most = len(self._per_axis), int(self._per_axis.max())
+        sides = np.full((2, axes, most), np.inf)
+        sides[0] = -np.inf
+        for axis, count in enumerate(self._per_axis):
+            inner = np.arange(1, count) / self._scale[axis]
+            room = 2.0**-46 * (abs(self._origin[axis]) + inner) + 1e-300
+            sides[0, axis, 1:count] = self._origin[axis] + inner - room
+            sides[1, axis, : count - 1] = self._origin[axis] + inner + room
+        balls = table.shape[1] == dim + 1
+        reach = table[:, dim] * (1 + 2.0**-40) if balls else np.full(len(table), np.inf)
+        return np.ascontiguousarray(table[:, :axes]), reach, sides
 
     def _bins(self, x: NDArray) -> NDArray[np.int64]:
         """(k, axes) the bin of each point along each axis, as `_flat_bins` computes it."""
@@ -111,7 +131,7 @@ def _flat_bins(points, origin, scale, per_axis, bins):  # pragma: no cover - com
 
 
 @compiled
-def _visit(first, last, per_axis, starts, cells, write):  # pragma: no cover - compiled
+def _visit(first, last, per_axis, centers, reach, sides, starts, cells, write):  # pragma: no cover - compiled
     axes = per_axis.shape[0]
     index = np.empty(axes, np.int64)
     for i in range(first.shape[0]):
@@ -119,11 +139,15 @@ def _visit(first, last, per_axis, starts, cells, write):  # pragma: no cover - c
             index[a] = first[i, a]
         while True:
             b = 0
+            distance = 0.0
             for a in range(axes):
                 b = b * per_axis[a] + index[a]
-            if write:
-                cells[starts[b]] = i
-            starts[b] += 1
+                gap = max(sides[0, a, index[a]] - centers[i, a], centers[i, a] - sides[1, a, index[a]], 0.0)
+                distance += gap * gap
+            if not distance > reach[i]:
+                if write:
+                    cells[starts[b]] = i
+                starts[b] += 1
             a = axes - 1
             while a >= 0:
                 index[a] += 1
@@ -135,34 +159,58 @@ def _visit(first, last, per_axis, starts, cells, write):  # pragma: no cover - c
                 break
 
 
-def _fill(first, last, per_axis):
+def _fill(first, last, per_axis, centers, reach, sides):
     counts = np.zeros(int(np.prod(per_axis)), np.int64)
-    _visit(first, last, per_axis, counts, np.empty(0, np.int64), False)
+    kind = np.int32 if len(first) < 1 << 31 else np.int64
+    _visit(first, last, per_axis, centers, reach, sides, counts, np.empty(0, kind), False)
     starts = np.concatenate(([0], np.cumsum(counts)))
-    cells = np.empty(starts[-1], np.int64)
-    _visit(first, last, per_axis, starts[:-1].copy(), cells, True)
-    return starts, cells
+    cells = np.empty(starts[-1], kind)
+    _visit(first, last, per_axis, centers, reach, sides, starts[:-1].copy(), cells, True)
+    return starts.astype(np.int32) if starts[-1] < 1 << 31 else starts, cells
 
 
 @compiled
-def _find(points, order, bins, starts, lists, table, ids, found):  # pragma: no cover - compiled
-    flat, width = table.reshape(table.size), table.shape[1]
+def _sort(bins, total, order, keys):  # pragma: no cover - compiled
+    """Points by ranges of bins that are small enough for what belongs to a range to stay in the cache."""
+    shift = 0
+    while total >> shift > _RANGES:
+        shift += 1
+    place = np.zeros(_RANGES + 2, np.int64)
+    for k in range(bins.shape[0]):
+        place[(bins[k] >> shift) + 1] += 1
+    for r in range(1, place.shape[0]):
+        place[r] += place[r - 1]
+    for k in range(bins.shape[0]):
+        r = bins[k] >> shift
+        order[place[r]], keys[place[r]] = k, bins[k]
+        place[r] += 1
+
+
+@compiled
+def _find(points, order, keys, starts, lists, table, ids, found):  # pragma: no cover - compiled
+    flat, flat_points = table.reshape(table.size), points.reshape(points.size)
+    width, dim = table.shape[1], points.shape[1]
     count, tests = order.shape[0], 0
     for q in range(count):
         # What the next points need is fetched while this one is decided.
         if q + 24 < count:
-            prefetch(starts, bins[order[q + 24]])
+            prefetch(starts, keys[q + 24])
+            prefetch(flat_points, order[q + 24] * dim)
         if q + 16 < count:
-            prefetch(lists, starts[bins[order[q + 16]]])
+            prefetch(lists, starts[keys[q + 16]])
+            prefetch(lists, starts[keys[q + 16]] + 8)
         if q + 8 < count:
-            ahead = starts[bins[order[q + 8]]]
-            for e in range(ahead, min(ahead + 5, lists.shape[0])):
+            ahead = starts[keys[q + 8]]
+            for e in range(ahead, min(ahead + 8, lists.shape[0])):
                 prefetch(flat, np.int64(lists[e]) * width)
         k = order[q]
         found[k] = -1
-        for e in range(starts[bins[k]], starts[bins[k] + 1]):
+        for e in range(starts[keys[q]], starts[keys[q] + 1]):
             tests += 1
             if holds(points, k, table, lists[e]):
-                found[k] = ids[lists[e]]
+                found[k] = lists[e]
                 break
+    for q in range(count):
+        if found[order[q]] >= 0:
+            found[order[q]] = ids[found[order[q]]]
     return tests

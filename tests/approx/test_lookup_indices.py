@@ -128,3 +128,36 @@ def test_many_points_are_answered_in_their_own_order():
     brute = [np.argmax(((p - centers) ** 2).sum(axis=1) < radii**2) for p in x[:50]]
     hit = [(((p - centers) ** 2).sum(axis=1) < radii**2).any() for p in x[:50]]
     assert (find(x[:50]) == np.where(hit, brute, -1)).all()
+
+
+@pytest.mark.parametrize("offset", [0.0, -1e6, 1e9])
+@pytest.mark.parametrize("dim", [2, 3])
+def test_bins_that_a_ball_reaches_with_a_corner_alone(dim, offset):
+    """Balls that end where a corner of their bins' grid is, and points about these corners."""
+    rng = np.random.default_rng(dim)
+    side = 14 if dim == 2 else 6
+    centers = np.stack(np.meshgrid(*[np.arange(side) / side] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+    centers = rng.permutation(offset + centers + rng.uniform(-0.2, 0.2, centers.shape) / side)
+    radii = np.full(len(centers), 0.7 * dim**0.5 / side)
+
+    def bins():
+        return Bins(table(centers, radii, None), *outer_boxes(centers, half_extents(radii, None, dim), None))
+
+    first = bins()
+    grid = [first._origin[a] + np.arange(1, n) / first._scale[a] for a, n in enumerate(first._per_axis)]
+    corners = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1).reshape(-1, dim)
+    step = np.spacing(np.abs(corners).max())
+    for i in range(len(centers) // 3):  # the others keep the median, so the bins stay
+        distance = np.linalg.norm(corners - centers[i], axis=1)
+        reached = distance[(distance < radii[i]) & (distance > radii[i] / 2)]
+        if len(reached):
+            radii[i] = rng.choice(reached) + rng.integers(-3, 9) * step
+    index = bins()
+    assert np.array_equal(index._origin, first._origin)
+    assert np.array_equal(index._scale, first._scale)
+    low, high = outer_boxes(centers, half_extents(radii, None, dim), None)
+    spans = index._bins(high) - index._bins(low) + 1
+    assert index._starts[-1] < 0.98 * spans.prod(axis=1).sum()  # corners of boxes have no entry
+    x = corners + rng.integers(-2, 3, (4, *corners.shape)) * np.spacing(np.abs(corners))
+    x = x.reshape(-1, dim)
+    assert np.array_equal(index.find(x, x)[0], scan(x, centers, radii, None))
