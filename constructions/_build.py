@@ -45,6 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="--cover greedy: fill up with small cells after this time; without --eps, stop painting",
     )
+    parser.add_argument("--tries", type=int, metavar="N", help="--cover greedy: take the best of N searches")
     parser.add_argument("--no-proof", action="store_true", help="measure only, without certifying an upper bound")
     parser.add_argument("--out", metavar="FILE", help="save the network here (safetensors)")
     add_domain(parser)
@@ -57,9 +58,10 @@ def run(args: argparse.Namespace) -> int:
     if args.eps is None and args.max_layers is not None and args.builder != constructions.radial_basis.NAME:
         paint_target(args, files, target, domain)
         return 0
-    options = given(args, "builder", "cover", "values", "layers", "activation", "max_layers", "max_seconds", "samples")
+    cellular = ("cover", "values", "max_seconds", "tries")
+    options = given(args, "builder", *cellular, "layers", "activation", "max_layers", "samples")
     if args.builder == constructions.radial_basis.NAME:
-        strange = ["--" + name.replace("_", "-") for name in ("cover", "values", "max_seconds") if name in options]
+        strange = ["--" + name.replace("_", "-") for name in cellular if name in options]
     else:
         strange = [f"--{name}" for name in ("layers", "activation") if name in options]
         strange += ["no --eps"] if args.eps is None else []
@@ -71,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
             options.setdefault("max_seconds", math.inf)
     if strange:
         required = (
-            "--eps; --cover, --values, --max-seconds for builders from cells, --layers, --activation for radial_basis"
+            "--eps; --cover, --values, --max-seconds, --tries for builders from cells, --layers, --activation for "
+            "radial_basis"
         )
         raise ValueError(_checks.message("radial build", " and ".join(strange), required, "Change the options."))
     try:

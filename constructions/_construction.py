@@ -86,6 +86,7 @@ class Builder:
         device: str | torch.device = "cpu",
         max_layers: int = 1_000_000,
         max_seconds: float | None = None,
+        tries: int = 1,
         samples: int = 200_000,
         seed: int = 0,
         verify: bool = True,
@@ -104,7 +105,7 @@ class Builder:
         dtype, device : of the network's weights; float64 or float32
         max_layers : refuse, before building, what is predicted to need more hidden layers
         max_seconds : for cover="greedy": choose no further large cells after that time or Ctrl-C; small ones are added
-            to meet eps all the same, see `covers.greedy`
+            to meet eps all the same; tries : take the best of so many searches. See `covers.greedy`
         samples, seed : for the measurement; verify=False skips it
         prove : also certify an upper bound where that is quick: n <= 10, at most 50,000 layers, 20 seconds
         Raises ValueError with what to change: eps <= 0 or NaN, a domain the construction cannot serve, a claimed
@@ -135,7 +136,7 @@ class Builder:
         options = (domain, cover, values, maps, dtype, device, max_layers)
         started = time.perf_counter()
         for attempt in range(_RETRIES):
-            search = {"max_seconds": max_seconds, "progress": progress}
+            search = {"max_seconds": max_seconds, "tries": tries, "progress": progress}
             try:
                 with tqdm(total=2, desc=f"{self.name}: cover", leave=False, disable=not progress) as bar:
                     built = self._once(target, eps, bar, search, *options)
@@ -252,9 +253,9 @@ class Builder:
                         "Make the cover for this target.",
                     )
                 )
-            if search["max_seconds"] is not None:
-                received = "max_seconds with a Cover made by hand"
-                action = "Leave max_seconds out."
+            if search["max_seconds"] is not None or search["tries"] != 1:
+                received = "max_seconds or tries with a Cover made by hand"
+                action = "Leave them out."
                 raise ValueError(_checks.message(f"{self.name}.build", received, 'cover="greedy"', action))
             return cover
         if cover == "auto":

@@ -1,7 +1,7 @@
 """Cover strategies: which cells, and which values, a construction paints.
 
 Every strategy is a function (target, eps, domain, *, everywhere, affine, values, overlap, max_cells) -> Cover; those
-that search for long, listed in SEARCHES, take max_seconds and progress besides.
+that search for long, listed in SEARCHES, take max_seconds, tries and progress besides.
 """
 
 from __future__ import annotations
@@ -107,13 +107,15 @@ def make(
     overlap: float = 1e-6,
     max_cells: int = 1_000_000,
     max_seconds: float | None = None,
+    tries: int = 1,
     progress: bool = False,
 ) -> Cover:
     """The cover of that strategy.
 
-    max_seconds : the budget of a search, see `greedy`; progress : show a bar while it runs
-    Raises ValueError, listing the names, for an unknown strategy, and for max_seconds where nothing is searched for;
-    else as the strategy itself.
+    max_seconds, tries : the budget of a search, and how often it is repeated, see `greedy`
+    progress : show a bar while it runs
+    Raises ValueError, listing the names, for an unknown strategy, and for a budget where nothing is searched for; else
+    as the strategy itself.
 
     >>> from approx import targets
     >>> f = targets.gaussian(dim=1)
@@ -123,10 +125,11 @@ def make(
     chosen = STRATEGIES[_checks.one_of("covers.make", "strategy", strategy, STRATEGIES)]
     search: dict[str, Any] = {}
     if strategy in SEARCHES:
-        search = {"max_seconds": max_seconds, "progress": progress}
-    elif max_seconds is not None:
-        received, required = f"max_seconds with cover = {strategy!r}", f"a cover that searches: {', '.join(SEARCHES)}"
-        raise ValueError(_checks.message("covers.make", received, required, "Leave max_seconds out."))
+        search = {"max_seconds": max_seconds, "tries": tries, "progress": progress}
+    elif max_seconds is not None or tries != 1:
+        name = "max_seconds" if max_seconds is not None else "tries"
+        received, required = f"{name} with cover = {strategy!r}", f"a cover that searches: {', '.join(SEARCHES)}"
+        raise ValueError(_checks.message("covers.make", received, required, f"Leave {name} out."))
     return chosen(
         target,
         eps,

@@ -22,6 +22,7 @@ from approx.covers import Cover
 from approx.domains import Ball, Box
 from constructions.covers._beneath import beneath
 from constructions.covers._canvas import Canvas
+from constructions.covers._ground import area_of, backgrounds, nodes_of, source_of
 from constructions.covers._growth import Cell, Effort, grow
 from constructions.covers._problem import Problem
 from constructions.covers._proving import prove
@@ -31,12 +32,9 @@ __all__ = ["greedy"]
 
 Array = NDArray[np.float64]
 _MARGIN = 0.02  # of eps, for what happens between samples
-_NODES = {1: 2000, 2: 400_000, 3: 125_000}  # at most
 _LINES = {1: 1, 2: 4, 3: 1}
-_STRIDES = 2.0  # steps of the grid, at least, in which f changes by eps where it is steep
-_COARSE = 48
-_AROUND = 1.15
-_RADIAL = 0.9  # the share of what is to be painted where f differs from a radial function by at most eps/2
+_ROUGHLY, _QUICK = 1.0, Effort(starts=2, steps=100)  # of trials: steps of the grid in which f changes by eps; search
+_ENDED = ("max_seconds", "interrupted")
 
 
 @strategy("greedy cover")
@@ -44,6 +42,7 @@ def greedy(
     problem: Problem,
     *,
     seed: int = 0,
+    tries: int = 1,
     effort: Effort | None = None,
     max_seconds: float | None = None,
     progress: bool = False,
@@ -55,12 +54,15 @@ def greedy(
     kept along the boundaries that a cell will show, not only at grid nodes. Then the finished cover is proved; a point
     that refutes it gets a small ball on top. `error_bound` is what was proved, nan where nothing bounds f.
 
-    On a compact domain L is a constant in the middle of the values, whatever `affine` was; if the builder cannot use
-    it, one more cell with its value holds the whole domain. On all of R^n with a slope, the cells are balls.
+    On a compact domain L is chosen here, whatever `affine` was: the middle of the values, their median, the value that
+    serves most of the area or, where the builder has an affine map, the affine map with the least largest error at
+    samples, whichever takes the fewest cells in a quick trial on a coarse grid. If the builder cannot use it, one more
+    cell with its value holds the whole domain. On all of R^n with a slope, the cells are balls.
 
     values : "chebyshev" only: a cell takes the middle of what it shows
     everywhere, overlap, max_cells : as for `uniform`
     seed : of the search; the same seed gives the same cover, unless max_seconds ends it
+    tries : searches, of which the one with the fewest cells counts; every further one takes as long as the first
     effort : how hard every step searches
     max_seconds : choose no further large cell after this time, or after Ctrl-C: what is left then is painted beneath
         them with the cells of `adaptive`, which takes many more but little time. The cover's `strategy` says so, and
@@ -83,39 +85,99 @@ def greedy(
         action = "Pass values='chebyshev', or use cover='uniform' or 'adaptive'."
         raise ValueError(_checks.message(call, f"values = {problem.values!r}", "values = 'chebyshev'", action))
     n = problem.target.dim_in
-    if n not in _NODES:
+    if n not in _LINES:
         action = "Use cover='adaptive' or 'uniform'."
-        raise ValueError(_checks.message(call, f"a target of R^{n}", f"dimension <= {max(_NODES)}", action))
-    seed = _checks.count(call, "seed", seed, least=0)
+        raise ValueError(_checks.message(call, f"a target of R^{n}", f"dimension <= {max(_LINES)}", action))
+    seed, tries = _checks.count(call, "seed", seed, least=0), _checks.count(call, "tries", tries)
+    deadline = None
     if max_seconds is not None:
         max_seconds = _seconds(problem, max_seconds)
+        deadline = started + max_seconds
     if problem.region is None:
         return problem.empty("greedy")
-    effort = effort or Effort()
-    area, walled = _area(problem)
-    if problem.reach == math.inf:
-        problem = replace(problem, affine=_background(problem, area))
-    inner = replace(problem, eps=problem.eps * (1 - _MARGIN))
+    area, walled = area_of(problem)
+    search = _Search(problem, area, walled, effort or Effort(), seed, deadline, progress)
+    cells, stopped = search.run(tries)
+    problem = search.problem
     # On all of R^n, a slope passes exactly through the layers of balls only.
     round_only = not problem.domain.compact and not problem.affine.is_constant
-    deadline = None if max_seconds is None else started + max_seconds
-    cells: list[Cell] = []
-    stopped = "max_seconds"
-    if max_seconds is None or max_seconds > 0:
-        canvas = Canvas(problem.target, area, _nodes(problem, area), _LINES[n], walled=walled)
-        rng = np.random.default_rng(seed)
-        options = {"center": _source(problem, area), "round_only": round_only, "progress": progress}
-        cells, stopped = paint(
-            canvas, inner.eps, problem.affine, effort, rng, problem.max_cells, deadline=deadline, **options
-        )
     if stopped == "max_cells":
         raise problem.too_many(f"more than {problem.max_cells} ellipsoids")
     if stopped == "painted":
         return prove(problem, cells, area, round_only=round_only)
     because = "interrupted" if stopped == "interrupted" else f"ended by max_seconds = {max_seconds:g}"
-    small = beneath(inner, cells)
+    small = beneath(replace(problem, eps=search.eps), cells)
     words = f"greedy, {because}: {len(cells):,} large cells, {len(small[0]):,} adaptive ones beneath"
     return prove(problem, cells, area, round_only=round_only, small=small, words=words)
+
+
+class _Search:
+    """Paintings of one problem, whose affine map the first `run` chooses on a compact domain."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        area: Box | Ball,
+        walled: bool,
+        effort: Effort,
+        seed: int,
+        deadline: float | None,
+        progress: bool,
+    ):
+        self.problem, self.area, self.walled = problem, area, walled
+        self.effort, self.seed, self.deadline, self.progress = effort, seed, deadline, progress
+        self.eps = problem.eps * (1 - _MARGIN)
+        self.nodes = nodes_of(problem, area)
+
+    def run(self, tries: int) -> tuple[list[Cell], str]:
+        """The cells of the best of so many paintings, and why there are no more: see `paint`."""
+        cells: list[Cell] = []
+        stopped = ""
+        if self.problem.reach == math.inf:
+            self.problem, stopped = self._grounded()
+        best: list[Cell] | None = None
+        for seed in range(self.seed, self.seed + tries):
+            if stopped in _ENDED or (best is not None and not best):
+                break
+            limit = self.problem.max_cells if best is None else len(best) - 1
+            cells, stopped = self._paint(self.problem, self.nodes, self.effort, seed, limit, self.progress)
+            if stopped == "painted":
+                best = cells
+        return (cells, stopped) if best is None else (best, "painted")
+
+    def _grounded(self) -> tuple[Problem, str]:
+        """The problem with the best of `backgrounds`, and "", or why there was no time to choose."""
+        found = [replace(self.problem, affine=affine) for affine in backgrounds(self.problem, self.area)]
+        best, limit, nodes = found[0], self.problem.max_cells, nodes_of(self.problem, self.area, _ROUGHLY)
+        for problem in found if len(found) > 1 else []:
+            try:
+                cells, stopped = self._paint(problem, nodes, _QUICK, 0, limit, False)
+            except ValueError:  # coarse samples do not resolve eps
+                continue
+            if stopped in _ENDED:
+                return best, stopped
+            if stopped == "painted":
+                best, limit = problem, max(len(cells) - 1, 0)
+        return best, ""
+
+    def _paint(
+        self, problem: Problem, nodes: NDArray[np.int64], effort: Effort, seed: int, limit: int, progress: bool
+    ) -> tuple[list[Cell], str]:
+        if self.deadline is not None and time.perf_counter() >= self.deadline:
+            return [], "max_seconds"
+        canvas = Canvas(problem.target, self.area, nodes, _LINES[self.area.dim], walled=self.walled)
+        return paint(
+            canvas,
+            self.eps,
+            problem.affine,
+            effort,
+            np.random.default_rng(seed),
+            limit,
+            center=source_of(problem, self.area),
+            round_only=not problem.domain.compact and not problem.affine.is_constant,
+            deadline=self.deadline,
+            progress=progress,
+        )
 
 
 def paint(
@@ -177,57 +239,3 @@ def _seconds(problem: Problem, max_seconds: float) -> float:
         action = "Pass lipschitz= or enclosure=, or max_seconds=None."
         raise ValueError(_checks.message(call, received, "one of them, for small cells when time is up", action))
     return max_seconds
-
-
-def _area(problem: Problem) -> tuple[Box | Ball, bool]:
-    """Where to paint, and whether no cell may reach beyond it."""
-    if problem.reach == math.inf:
-        return problem.domain, False
-    box = problem.region.bounding_box()
-    middle, half = box.lower / 2 + box.upper / 2, _AROUND * box.widths / 2
-    box = Box(middle - half, middle + half)
-    if problem.domain.compact and not problem.domain.contains(np.stack([box.lower, box.upper])).all():
-        return problem.domain, False
-    return box, True
-
-
-def _nodes(problem: Problem, area: Box | Ball) -> NDArray[np.int64]:
-    """Nodes per axis: enough of them to see f change by a share of eps, within limits."""
-    box = area.bounding_box()
-    n = box.dim
-    count = int(min(_COARSE, _NODES[n] ** (1 / n)))
-    points = area.project(box.grid(count))
-    values = problem.target(points).reshape((count,) * n + (-1,))
-    steps = [np.linalg.norm(np.diff(values, axis=axis), axis=-1).ravel() for axis in range(n)]
-    steep = max(float(np.quantile(step, 0.98)) / (w / (count - 1)) for step, w in zip(steps, box.widths, strict=True))
-    spacing = problem.eps / _STRIDES / max(steep, 1e-300)
-    spacing = 0.0 if n == 1 else min(spacing, float(box.widths.max()) / (count - 1))
-    spacing = max(spacing, float((box.volume / _NODES[n]) ** (1 / n)))
-    return np.maximum(np.ceil(box.widths / spacing), 3).astype(np.int64) + 1
-
-
-def _background(problem: Problem, area: Box | Ball) -> AffineMap:
-    """A constant in the middle of the values: what it serves needs no cells."""
-    values = problem.target(area.project(area.bounding_box().grid(_COARSE)))
-    return AffineMap.constant((values.min(axis=0) + values.max(axis=0)) / 2, problem.target.dim_in)
-
-
-def _source(problem: Problem, area: Box | Ball) -> Array | None:
-    """A point about which f is nearly constant on spheres, so that cells nest around it; None if there is none among
-    the middle of the area and the places of the extremes."""
-    box = area.bounding_box()
-    points = area.project(box.grid(_COARSE))
-    values = problem.target(points)
-    matters = np.linalg.norm(values - problem.affine(points), axis=1) > problem.eps
-    if values.shape[1] > 1 or box.dim == 1 or not matters.any():
-        return None
-    values = values[:, 0]
-    for center in (box.lower / 2 + box.upper / 2, points[values.argmax()], points[values.argmin()]):
-        distance = np.linalg.norm(points - center, axis=1)
-        shell = np.round(distance / distance.max() * _COARSE).astype(np.int64)
-        count = np.maximum(np.bincount(shell), 1)
-        # The profile goes through the means of the shells; what is left of f is not radial.
-        profile = np.interp(distance, np.bincount(shell, distance) / count, np.bincount(shell, values) / count)
-        if np.mean(np.abs(values - profile)[matters] <= problem.eps / 2) > _RADIAL:
-            return center
-    return None

@@ -14,7 +14,7 @@ from approx.certification.branch import branch_and_bound
 from approx.domains import Ball, Box, WholeSpace
 from approx.targets import Target
 from constructions import build
-from constructions.covers import TooManyCells, _proving, greedy, make, uniform
+from constructions.covers import TooManyCells, _ground, _proving, greedy, make, uniform
 from constructions.covers._canvas import Canvas
 from constructions.covers._growth import Cell, grow
 from constructions.covers._problem import Problem
@@ -172,8 +172,9 @@ def test_large_cells_stay_on_top_of_the_small_ones(domain, monkeypatch):
     target, eps, grown = targets.affine_bump(dim=2), 0.15, 3
     domain = domain or target.domain
     whole = greedy(target, eps, domain, everywhere=True, affine=target.affine)
-    clock = iter([0.0] * (grown + 1))
-    monkeypatch.setattr(greedy_module.time, "perf_counter", lambda: next(clock, 1e9))
+    clock = [0.0]
+    monkeypatch.setattr(greedy_module.time, "perf_counter", lambda: clock[0])
+    after(grown - 1, monkeypatch, lambda: clock.__setitem__(0, 11.0))
     cover = greedy(target, eps, domain, everywhere=True, affine=target.affine, max_seconds=10)
     monkeypatch.undo()
     large, small = counts(cover)
@@ -226,11 +227,56 @@ def test_a_budget_for_what_takes_none_is_refused():
     f = targets.gaussian(dim=1)
     with pytest.raises(ValueError, match="received max_seconds with cover = 'uniform'; required a cover that searches"):
         build(f, 0.2, cover="uniform", max_seconds=3)
-    with pytest.raises(ValueError, match="received max_seconds with a Cover made by hand"):
+    with pytest.raises(ValueError, match="received max_seconds or tries with a Cover made by hand"):
         build(f, 0.2, cover=build(f, 0.2, verify=False).cover, max_seconds=3)
     bare = Target(fn=lambda x: x[:, 0], dim_in=1, domain=Box([0.0], [1.0]), name="bare")
     with pytest.raises(ValueError, match="'bare' with neither modulus nor enclosure; required one of them, for small"):
         greedy(bare, 0.1, bare.domain, everywhere=True, affine=flat(bare), max_seconds=3)
+
+
+def test_the_constant_outside_is_the_one_that_leaves_least_to_paint():
+    # Two hills and a hollow on a plain at height 0, which the middle of the values, 0.15, does not serve.
+    formula = "exp(-4*((x-1)^2+2*(y-1)^2)) + 0.9*exp(-6*((x+1)^2+(y-1)^2)) - 0.7*exp(-3*(x^2+2*(y+1)^2))"
+    f = targets.from_expression(formula, domain=Box.cube(2, 2.0))
+    cover = greedy(f, 0.1, f.domain, everywhere=True, affine=flat(f, 0.15))
+    assert abs(float(cover.affine.offset[0])) < 0.1
+    assert_good(cover, f, 0.1, f.domain, f.domain.sample(20_000), captured=False)
+    # Ellipses nested about every extreme, down to where 0 serves, and one cell for what the hills have in common.
+    assert len(cover) <= sum(math.ceil((height - 0.1) / 0.2) for height in (1.0, 0.9, 0.7)) + 2
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_an_affine_map_that_serves_most_stays_outside(everywhere):
+    f = targets.from_expression("x + y/2 + 0.15*sin(2*x)*cos(y)", domain=Box.cube(2, 2.0))
+    cover = greedy(f, 0.2, f.domain, everywhere=everywhere, affine=flat(f))
+    assert_good(cover, f, 0.2, f.domain, f.domain.sample(20_000), captured=not everywhere)
+    assert (len(cover) == 0) == everywhere
+    if everywhere:
+        np.testing.assert_allclose(cover.affine.matrix, [[1.0, 0.5]], atol=0.1)
+
+
+def test_the_best_affine_map_of_the_exponential():
+    # Its error, alternating at -1, log(sinh 1), 1, by hand: sinh 1 is the slope.
+    f = targets.from_expression("exp(x)", domain=Box([-1.0], [1.0]))
+    x = f.domain.grid(2001)
+    found = _ground._chebyshev(x, f(x))
+    slope = math.sinh(1)
+    assert found.matrix[0, 0] == pytest.approx(slope, abs=1e-5)
+    error = (math.exp(1) - slope - slope + slope * math.log(slope)) / 2
+    assert np.abs(found(x) - f(x)).max() == pytest.approx(error, abs=1e-6)
+
+
+def test_the_best_of_several_tries_counts():
+    f = targets.franke()
+    options = {"everywhere": True, "affine": flat(f)}
+    single = [greedy(f, 0.15, f.domain, seed=seed, **options) for seed in (1, 2)]
+    assert len(single[1]) < len(single[0])
+    assert greedy(f, 0.15, f.domain, seed=1, tries=2, **options).shapes.tobytes() == single[1].shapes.tobytes()
+    assert greedy(f, 0.15, f.domain, seed=1, **options).shapes.tobytes() == single[0].shapes.tobytes()
+    with pytest.raises(ValueError, match="tries = 0; required 1 <= tries"):
+        greedy(f, 0.2, f.domain, tries=0, **options)
+    with pytest.raises(ValueError, match="received tries with cover = 'nested'"):
+        build(targets.gaussian(), 0.2, cover="nested", tries=2)
 
 
 def test_a_network_is_built_and_certified():
