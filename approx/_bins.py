@@ -159,7 +159,9 @@ def _visit(first, last, per_axis, centers, reach, sides, starts, cells, write): 
                 break
 
 
-def _fill(first, last, per_axis, centers, reach, sides):
+def _fill(
+    first: NDArray, last: NDArray, per_axis: NDArray, centers: NDArray, reach: NDArray, sides: NDArray
+) -> tuple[NDArray, NDArray]:
     counts = np.zeros(int(np.prod(per_axis)), np.int64)
     kind = np.int32 if len(first) < 1 << 31 else np.int64
     _visit(first, last, per_axis, centers, reach, sides, counts, np.empty(0, kind), False)

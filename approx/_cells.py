@@ -24,6 +24,7 @@ _UNIT = 2.0**-53
 def table(centers: NDArray, radii: NDArray | None, shapes: NDArray | None) -> NDArray[np.float64]:
     """(N, n + 1) rows c, r^2 for balls, (N, n + n^2 + 1) rows c, A, 0 for ellipsoids."""
     if shapes is None:
+        assert radii is not None, "cells are balls or ellipsoids"
         return np.concatenate([centers, np.square(radii)[:, None]], axis=1)
     cells, dim = centers.shape
     return np.concatenate([centers, np.reshape(shapes, (cells, dim * dim)), np.zeros((cells, 1))], axis=1)
@@ -81,7 +82,7 @@ def holds(points, k, table, i):  # pragma: no cover - compiled
 
 
 @intrinsic
-def prefetch(typing: Any, array: Any, index: Any):
+def prefetch(typing: Any, array: Any, index: Any) -> tuple[Any, Any]:
     """Ask for the cache line of entry `index` of a one-dimensional array; any index is allowed."""
 
     def emit(context, builder, signature, values):

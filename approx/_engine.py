@@ -87,7 +87,7 @@ def unfolded(points: NDArray, weights: NDArray, biases: NDArray, activation: Act
     return _run(_unfolded(code), SIDE * BYTES // points.itemsize, points, width, shift, weights, biases)
 
 
-def _run(kernel: Callable, block: int, points: NDArray, width: int, shift: float, *arrays) -> NDArray:
+def _run(kernel: Callable, block: int, points: NDArray, width: int, shift: float, *arrays: NDArray) -> NDArray:
     result = np.empty((points.shape[0], width), points.dtype)
     arrays = tuple(np.ascontiguousarray(array) for array in arrays)
 

@@ -45,7 +45,8 @@ class Hierarchy:
         while leaves * _LEAF < cells:
             leaves *= 2
         ends = np.arange(leaves + 1) * cells // leaves
-        heap_low, heap_high = (np.empty((2 * leaves, dim)) for _ in range(2))
+        heap_low: NDArray = np.empty((2 * leaves, dim))
+        heap_high: NDArray = np.empty((2 * leaves, dim))
         first = np.empty(2 * leaves, np.int64)
         heap_low[leaves:] = np.minimum.reduceat(low[order], ends[:-1])
         heap_high[leaves:] = np.maximum.reduceat(high[order], ends[:-1])

@@ -25,7 +25,13 @@ class CellIndex:
     work : how many cells or boxes are looked at for a point near the cells, on average
     """
 
-    def __init__(self, centers, half_extents, radii=None, shapes=None):
+    def __init__(
+        self,
+        centers: NDArray,
+        half_extents: NDArray,
+        radii: NDArray | None = None,
+        shapes: NDArray | None = None,
+    ):
         self._index: Bins | Hierarchy | None = None
         self._frame: NDArray | None = None  # the index sees the points turned by it
         self.work = np.inf if len(centers) else 0.0

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         said = f"{check.points:,} points, largest difference {check.largest:.3g}"
         if check.other_side:
             said += f", {check.other_side:,} points within rounding of a boundary"
-        if check.wrong:
+        if check.wrong and check.example is not None:
             said += f", {check.wrong:,} points WRONG, such as {check.example.tolist()}"
     if args.json:
         print(json.dumps(facts, allow_nan=False))

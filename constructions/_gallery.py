@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import textwrap
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     files = outputs(args, inputs=[])
     if "plot" in files:
         draw(files["plot"], picture="gallery_sheet")
-    entries = []
+    entries: list[dict[str, Any]] = []
     for name, factory in GALLERY.items():
         target = factory()
         entries.append(

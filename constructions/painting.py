@@ -175,7 +175,8 @@ def _strokes(
     sheet: _Sheet, most: int, enough: float, rng: np.random.Generator, deadline: float, progress: bool
 ) -> tuple[list[tuple[Array, Array]], list[tuple[float, float]]]:
     """The ellipsoids, and the errors after each of them and before the first."""
-    owner, cells = sheet.empty(), []
+    owner = sheet.empty()
+    cells: list[tuple[Array, Array]] = []
     ledger = _Ledger(sheet)
     curve = [ledger.update(owner, 1)]
     least = _LEAST * curve[0][0] ** 2 * float(sheet.weight.sum())

@@ -117,9 +117,10 @@ def depth_lower_bound(target: Target, eps: float, domain: Box | Ball | WholeSpac
     if domain.compact:
         target = target.with_domain(domain) if domain != target.domain else target
         found, affine, needed = _compact(target, values, eps, domain)
-        rests_on = (values.basis,)
+        rests_on: tuple[str, ...] = (values.basis,)
     else:
-        found, affine, needed = _everywhere(target, values, eps)
+        assert target.affine is not None, "the domain would have been refused"
+        found, affine, needed = _everywhere(target, target.affine, values, eps)
         rests_on = (values.basis, "the target's affine part at infinity")
     layers, points = max(found, key=lambda pair: pair[0], default=(0, "no points"))
     return DepthBound(layers, target.name, eps, domain, affine, max(needed, layers), points, rests_on)
@@ -145,10 +146,11 @@ def _domain_of(target: Target, domain: Box | Ball | WholeSpace | None) -> Box | 
     return domain
 
 
-def _everywhere(target: Target, values: Values, eps: float) -> tuple[list[tuple[int, str]], AffineMap, int]:
+def _everywhere(
+    target: Target, affine: AffineMap, values: Values, eps: float
+) -> tuple[list[tuple[int, str]], AffineMap, int]:
     """Bounds on R^n, the best offset found, and the values needed with it. Only the offset of L is free."""
-    affine, n = target.affine, target.dim_in
-    region = _heart(target, eps)
+    n, region = target.dim_in, _heart(target, eps)
     starts = spread(region)
 
     def distance(x: Array) -> Array:
@@ -156,15 +158,15 @@ def _everywhere(target: Target, values: Values, eps: float) -> tuple[list[tuple[
 
     peak = extremes(distance, region, starts)
     ends = [(peak, point) for j in range(n) for point in _faces(region, peak, j)][: 2 * max(2, 12 // n)]
-    points = [starts]
+    several = [starts]
     if target.dim_out == 1:
         top = extremes(lambda x: target(x)[:, 0] - affine(x)[:, 0], region, starts)
         bottom = extremes(lambda x: affine(x)[:, 0] - target(x)[:, 0], region, starts)
         count = min(max(_FINE, int(8 * _PARTS / eps)), _MANY)
-        points.append(region.project(np.linspace(bottom, top, count)))  # L - A is constant, rounded points will do
+        several.append(region.project(np.linspace(bottom, top, count)))  # L - A is constant, rounded points will do
     pieces = [Segment.within(region, *pair) for pair in ends]
-    points += [s.resolved(target, 2 * eps / _PARTS, _FINE)[0] for s in pieces if s is not None]
-    points = np.concatenate(points)
+    several += [s.resolved(target, 2 * eps / _PARTS, _FINE)[0] for s in pieces if s is not None]
+    points = np.concatenate(several)
     known, at_points, error = values(points)
     linear = affine(points[known])
     error += _ULPS * float(np.abs(at_points).max() + np.abs(linear).max())

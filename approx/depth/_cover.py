@@ -126,7 +126,8 @@ def _intervals(unserved, beyond):
 
 def _fitted(question: Question) -> Array:
     """The least-squares map: where one map serves all points it often does."""
-    return np.linalg.lstsq(question.features, question.residual, rcond=None)[0]
+    solution: NDArray = np.linalg.lstsq(question.features, question.residual, rcond=None)[0]
+    return solution
 
 
 def _whole(p: int) -> tuple[Array, Array]:

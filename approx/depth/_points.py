@@ -158,7 +158,7 @@ def _across(region: Box | Ball, point: Array, direction: Array) -> tuple[Array, 
     if isinstance(region, Ball):
         offset = point - region.center
         a, b = direction @ direction, offset @ direction
-        root = math.sqrt(max(0.0, b * b - a * (offset @ offset - region.radius**2)))
+        root = math.sqrt(max(0.0, float(b * b - a * (offset @ offset - region.radius**2))))
         return point + direction * (-b - root) / a, point + direction * (-b + root) / a
     with np.errstate(divide="ignore", invalid="ignore"):
         times = np.stack([(region.lower - point) / direction, (region.upper - point) / direction])

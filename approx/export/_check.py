@@ -128,7 +128,7 @@ def probe(network: RadialNetwork, cover: Cover | None, count: int, seed: int = 0
     reach = 3.0 if cover is None or not len(cover) else 1.1 * cover.reach
     edges = count // 4 if cover is not None and len(cover) else 0
     inside = Ball(np.zeros(network.dim_in), reach).sample(count - 2 * edges, seed)
-    if not edges:
+    if cover is None or not edges:
         return inside
     edge, normal = cover.boundary_points(edges, seed)
     step = 1e-9 if network.dtype == torch.float64 else 1e-3

@@ -6,6 +6,7 @@ import base64
 import inspect
 import io
 import textwrap
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,8 @@ def to_numpy(network: RadialNetwork) -> Network:
 def npz_bytes(plan: Plan) -> bytes:
     """The plan as the content of an .npz file: its arrays, and the JSON text `header`."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, header=np.array(plan.header()), **plan.arrays())
+    arrays: dict[str, Any] = {"header": np.array(plan.header()), **plan.arrays()}
+    np.savez_compressed(stream, **arrays)
     return stream.getvalue()
 
 

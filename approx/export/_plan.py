@@ -82,10 +82,9 @@ def plan_of(call: str, network: RadialNetwork) -> Plan:
 
 
 def _steps(network: RadialNetwork) -> Iterator[Step]:
-    blocks = [*network.blocks, None]
     width = network.dim_in
     skip = False
-    for block, after in itertools.pairwise(blocks):
+    for block, after in itertools.zip_longest(network.blocks, list(network.blocks)[1:]):
         widths = block.widths_after(width)
         if skip:  # a single layer that went into the growing step before it
             skip = False
@@ -96,11 +95,11 @@ def _steps(network: RadialNetwork) -> Iterator[Step]:
             arrays = {"weight": _array(block.weight), "bias": _array(block.bias)}
             if isinstance(block, Growing):
                 skip = after is not None and after.layers == 1 and not isinstance(after, Growing | Stack)
-                readout, offset = (
-                    (_array(after.weight), _array(after.bias))
-                    if skip
-                    else (np.eye(widths[-1], dtype=arrays["weight"].dtype), np.zeros(widths[-1], arrays["bias"].dtype))
-                )
+                if after is not None and skip:
+                    readout, offset = _array(after.weight), _array(after.bias)
+                else:
+                    readout = np.eye(widths[-1], dtype=arrays["weight"].dtype)
+                    offset = np.zeros(widths[-1], arrays["bias"].dtype)
                 yield Step("growing", config, arrays | {"readout": readout, "offset": offset})
             else:
                 yield Step("stack" if isinstance(block, Stack) else "dense", config, arrays)

@@ -61,9 +61,9 @@ class Network:
             if kind == "growing":
                 x = _growing(x, activation, **arrays)
                 continue
-            weight, bias = arrays.get("weight"), arrays.get("bias")
-            for w, b in zip(weight, bias, strict=True) if kind == "stack" else [(weight, bias)]:
-                if w is not None:
+            one = [(arrays.get("weight"), arrays.get("bias"))]
+            for w, b in zip(arrays["weight"], arrays["bias"], strict=True) if kind == "stack" else one:
+                if w is not None and b is not None:
                     x = w @ x + b[:, None]
                 if activation is not None:
                     x = rescale(x, activation)

@@ -190,6 +190,11 @@ def _traced(activation: RadialActivation, dtype: torch.dtype) -> fx.GraphModule:
 class _Step(nn.Module):
     """One step of a plan; `loops` says whether a run is a Python loop or torch's scan."""
 
+    weight: Tensor
+    bias: Tensor
+    readout: Tensor
+    offset: Tensor
+
     def __init__(self, step: Step, dtype: torch.dtype):
         super().__init__()
         self.loops = True
@@ -245,7 +250,7 @@ class _Step(nn.Module):
     def scan_stack(self, x: Tensor) -> Tensor:
         from torch._higher_order_ops.scan import scan
 
-        def step(x, given):
+        def step(x: Tensor, given: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             return self.layer(x, *given), x.new_zeros(1)  # scan wants something to collect from every layer
 
         return scan(step, x, (self.weight, self.bias))[0]
@@ -254,7 +259,9 @@ class _Step(nn.Module):
     def scan_growing(self, x: Tensor, carried: Tensor, total: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         from torch._higher_order_ops.scan import scan
 
-        def step(state, given):
+        def step(
+            state: tuple[Tensor, Tensor, Tensor], given: tuple[Tensor, Tensor, Tensor]
+        ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
             return self.grow(*state, *given), columns.new_zeros(1)
 
         return scan(step, (x.clone(), carried, total), (self.weight, self.bias, columns))[0]
@@ -269,8 +276,9 @@ class _Network(nn.Module):
         self.steps = nn.ModuleList(_Step(step, self.dtype) for step in plan.steps)
 
     def unroll(self, loops: bool) -> None:
-        for step in self.steps:
-            step.loops = loops
+        for step in self.modules():
+            if isinstance(step, _Step):
+                step.loops = loops
 
     def forward(self, x: Tensor) -> Tensor:
         for step in self.steps:

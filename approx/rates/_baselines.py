@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import time
@@ -89,7 +90,9 @@ def baseline(kind: str, target: Target, parameters: int, eps: float, budget: Bud
     make = BASELINES[_checks.one_of(call, "kind", kind, BASELINES)]
     parameters = _checks.count(call, "parameters", parameters)
     budget = Budget() if budget is None else budget
-    blank = {"target": target.name, "dim_in": target.dim_in, "builder": kind, "cover": "", "eps": eps, "baseline": True}
+    blank = functools.partial(
+        RateRow, target=target.name, dim_in=target.dim_in, builder=kind, cover="", eps=eps, baseline=True
+    )
     started, threads = time.perf_counter(), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -97,13 +100,12 @@ def baseline(kind: str, target: Target, parameters: int, eps: float, budget: Bud
         fitted = [make(target, parameters, budget, seed) for seed in seeds]
         errors = [_error(target, one.function, budget) for one in fitted]
     except _TooSmall as small:
-        return RateRow(**blank, note=str(small), seconds=time.perf_counter() - started)
+        return blank(note=str(small), seconds=time.perf_counter() - started)
     finally:
         torch.set_num_threads(threads)
     middle = int(np.argsort(errors, kind="stable")[len(errors) // 2])
     note = f"median of {len(seeds)} seeds, {min(errors):.3g} to {max(errors):.3g}" if len(seeds) > 1 else ""
-    return RateRow(
-        **blank,
+    return blank(
         hidden_layers=fitted[middle].layers,
         parameters=fitted[middle].parameters,
         lower=errors[middle],

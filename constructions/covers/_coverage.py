@@ -52,10 +52,10 @@ def check_coverage(
         points.append(_deep_holes(cover, domain, lattice))
     tested = np.concatenate(points)
     shrink = 1 - cover.overlap / 2
-    if cover.is_balls:
+    if cover.radii is not None:
         smaller = replace(cover, radii=cover.radii * shrink)
     else:
-        smaller = replace(cover, shapes=cover.shapes / shrink)
+        smaller = replace(cover, shapes=cover.matrices / shrink)
     open_points = tested[smaller.find(tested) < 0]
     if served is not None and len(open_points):
         open_points = open_points[~served(open_points)]

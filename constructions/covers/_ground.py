@@ -28,9 +28,9 @@ _APART = 0.25  # of eps, by which two constants must differ to be two
 
 def area_of(problem: Problem) -> tuple[Box | Ball, bool]:
     """Where to paint, and whether no cell may reach beyond it."""
-    if problem.reach == math.inf:
-        return problem.domain, False
-    box = problem.region.bounding_box()
+    box = problem.to_cover.bounding_box()
+    if problem.reach == math.inf:  # then it is the domain
+        return problem.to_cover, False
     middle, half = box.lower / 2 + box.upper / 2, _AROUND * box.widths / 2
     box = Box(middle - half, middle + half)
     if problem.domain.compact and not problem.domain.contains(np.stack([box.lower, box.upper])).all():

@@ -72,11 +72,12 @@ def grow(
     direction = residual / max(float(np.linalg.norm(residual)), 1e-300)
     flat = 1 / (_GIANT * float(np.linalg.norm(canvas.upper - canvas.lower)))
     seeds = _seeds(canvas, origin, affine, direction, flat, center)
+    shifts: tuple[float, ...]
     if center is not None:
         shifts = _EITHER
     else:
         shifts = _EXTREME if affine.is_constant and affine.dim_out == 1 else _SHIFTS
-    best = None
+    best: tuple[Array, float, Array, Array] | None = None
     for shift in shifts:
         value = canvas.values[anchor] - shift * eps * direction
         bad, good = canvas.split(value, eps)
@@ -85,6 +86,7 @@ def grow(
         theta, reached = _search((offsets, targets, weight), seeds, flat, effort, rng, round_only)
         if best is None or reached > best[1]:
             best = theta, reached, value, offsets
+    assert best is not None, "there is a shift to try"
     theta, _, value, offsets = best
     middle, shape, value, edge, edge_values = _fit(canvas, anchor, theta, flat, offsets, value, eps)
     newly = canvas.paint(middle, shape, edge, edge_values)
@@ -157,9 +159,9 @@ def _derivatives(canvas: Canvas, origin: Array, affine: AffineMap, direction: Ar
     steps = h * np.eye(n)
     pairs = [(i, j) for i in range(n) for j in range(i)]
     middle = np.clip(origin, canvas.lower + 2 * h, canvas.upper - 2 * h)
-    points = [middle, *(middle + steps), *(middle - steps)]
-    points += [middle + s * (steps[i] + steps[j]) for i, j in pairs for s in (1, -1)]
-    points = canvas.domain.project(np.array(points))
+    stencil = [middle, *(middle + steps), *(middle - steps)]
+    stencil += [middle + s * (steps[i] + steps[j]) for i, j in pairs for s in (1, -1)]
+    points = canvas.domain.project(np.array(stencil))
     values = (canvas.f(points) - affine(points)) @ direction
     ahead, behind = values[1 : n + 1], values[n + 1 : 2 * n + 1]
     hessian = np.diag((ahead + behind - 2 * values[0]) / h**2)

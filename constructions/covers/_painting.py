@@ -7,6 +7,7 @@ must serve both ends of every gap where it is on top.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,7 +150,7 @@ def strips(low: Array, high: Array, background: Array | None, eps: float) -> Pai
     return paint(low, high, background, found)
 
 
-def _equalised(solve, eps: float):
+def _equalised(solve: Callable[[float], NDArray[np.int64] | None], eps: float) -> NDArray[np.int64] | None:
     """The solution for eps, and one as short for the least bound found by bisection."""
     found = solve(eps)
     if found is None:

@@ -118,6 +118,12 @@ class Problem:
         return cls(call, target, eps, domain, home, region, affine, everywhere, values, overlap, max_cells, reach, tail)
 
     @property
+    def to_cover(self) -> Box | Ball:
+        """The region where there is one; a strategy is `empty` otherwise."""
+        assert self.region is not None, "nothing is left to cover"
+        return self.region
+
+    @property
     def known_tail(self) -> float:
         """A bound of |f - L| beyond the region; 0 where the region is the whole domain."""
         return self.tail if self.reach < math.inf else 0.0
@@ -196,7 +202,7 @@ class Problem:
 
     @functools.cached_property
     def _largest_coordinate(self) -> float:
-        box = self.region.bounding_box()
+        box = self.to_cover.bounding_box()
         return float(max(np.abs(box.lower).max(), np.abs(box.upper).max()))
 
     def too_many(self, cells: str) -> TooManyCells:
@@ -251,7 +257,7 @@ def meets(region: Box | Ball | WholeSpace, lower: Array, upper: Array) -> NDArra
     if isinstance(region, WholeSpace):
         return np.ones(len(lower), dtype=bool)
     if isinstance(region, Box):
-        return ((lower <= region.upper) & (upper >= region.lower)).all(axis=-1)
+        return np.all((lower <= region.upper) & (upper >= region.lower), axis=-1)
     nearest = np.clip(region.center, lower, upper)
     return np.linalg.norm(nearest - region.center, axis=-1) <= region.radius
 
@@ -295,17 +301,20 @@ def _check_whole_space(call: str, target: Target, affine: AffineMap, everywhere:
 
 def _tail_reach(target: Target, eps: float) -> tuple[float, float]:
     """The smallest R, to a relative 1e-9 from above, with tail(R) <= eps, and tail(R); R = inf if there is none."""
-    if float(target.tail(0.0)) <= eps:
-        return 0.0, float(target.tail(0.0))
+    tail = target.tail
+    if tail is None:
+        return math.inf, math.inf
+    if float(tail(0.0)) <= eps:
+        return 0.0, float(tail(0.0))
     low, high = 0.0, 1.0
-    while not float(target.tail(high)) <= eps:
+    while not float(tail(high)) <= eps:
         low, high = high, 2 * high
         if high > _FARTHEST:
-            return math.inf, float(target.tail(low))
+            return math.inf, float(tail(low))
     while high - low > 1e-9 * high and high > 1 / _FARTHEST:
         middle = low + (high - low) / 2
-        if float(target.tail(middle)) <= eps:
+        if float(tail(middle)) <= eps:
             high = middle
         else:
             low = middle
-    return high, float(target.tail(high))
+    return high, float(tail(high))

@@ -58,7 +58,8 @@ def prove(
         if bracket.upper <= problem.eps or bracket.status not in _MENDED or patches == _PATCHES:
             break
         # Where bounds meet about eps, or rounding leaves a point open, a patch decides it as well.
-        point = bracket.argmax if bracket.status == "eps refuted" else area.project(bracket.worst_box.mean(axis=0))
+        refuted = bracket.argmax if bracket.status == "eps refuted" else None
+        point = area.project(bracket.worst_box.mean(axis=0)) if refuted is None else refuted
         cover, patches = _patched(problem, cover, oracle, point, area.diameter), patches + 1
     if len(cover) > problem.max_cells:
         raise problem.too_many(f"{len(cover)} ellipsoids")
@@ -82,7 +83,7 @@ def _assemble(
         shapes.append(np.eye(n) / small[2][:, None, None])
         values.append(small[1])
     if not problem.everywhere:
-        box = problem.domain.bounding_box()
+        box = problem.to_cover.bounding_box()
         centers.append((box.lower / 2 + box.upper / 2)[None])
         shapes.append(np.eye(n)[None] / (_ROOM * box.diameter / 2))
         values.append(problem.affine.offset[None])
@@ -91,7 +92,8 @@ def _assemble(
         np.concatenate(centers),
         np.concatenate(values),
         problem.affine,
-        **({"radii": 1 / matrices[:, 0, 0]} if round_only else {"shapes": matrices}),
+        radii=1 / matrices[:, 0, 0] if round_only else None,
+        shapes=None if round_only else matrices,
         strategy=words,
         overlap=problem.overlap,
     )
@@ -105,9 +107,7 @@ def _patched(problem: Problem, cover: Cover, oracle: Enclosure, point: Array, di
     low, high = oracle.range_on_balls(centers, radii, problem.domain if problem.domain.compact else None)
     off = np.linalg.norm(np.maximum(high - value, value - low), axis=1)
     radius = float(radii[np.argmax(off <= _SHARE * problem.eps)])
-    if cover.is_balls:
-        size = {"radii": np.concatenate([[radius], cover.radii])}
-    else:
-        size = {"shapes": np.concatenate([np.eye(len(point))[None] / radius, cover.shapes])}
     centers, values = np.concatenate([point[None], cover.centers]), np.concatenate([value[None], cover.values])
-    return replace(cover, centers=centers, values=values, **size)
+    sizes = None if cover.radii is None else np.concatenate([[radius], cover.radii])
+    shapes = None if cover.shapes is None else np.concatenate([np.eye(len(point))[None] / radius, cover.shapes])
+    return replace(cover, centers=centers, values=values, radii=sizes, shapes=shapes)

@@ -83,10 +83,10 @@ def _ellipsoid(points: Array, gradients: Array) -> EllipsoidLevels:
     count = len(rows)
     # normal[k, i, :]: the i-th component of G x_k - b as a linear form in the entries of G and b.
     normal = np.zeros((len(points), n, count + n))
-    for e, (i, j) in enumerate(zip(rows, columns, strict=True)):
-        normal[:, i, e] += points[:, j]
-        if i != j:
-            normal[:, j, e] += points[:, i]
+    for e, (row, column) in enumerate(zip(rows, columns, strict=True)):
+        normal[:, row, e] += points[:, column]
+        if row != column:
+            normal[:, column, e] += points[:, row]
     normal[:, range(n), range(count, count + n)] = -1.0
     scale = np.linalg.norm(normal, axis=(0, 1))
     i, j = np.triu_indices(n, 1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from approx import _checks
+from approx.certification import Enclosure
 from approx.domains import Ball
 from approx.lattice import Lattice
 from constructions.covers._problem import Problem, meets
@@ -15,6 +17,7 @@ from constructions.covers._problem import Problem, meets
 __all__ = ["BrokenClaim", "certify", "fill"]
 
 Array = NDArray[np.float64]
+Enclose = Callable[[Array, Array], tuple[Array, Array]]
 _CHUNK = 2048
 _SAMPLES = 128  # at most this many points, or boxes, stand for one cell
 _PER_AXIS = 11  # boxes along an axis
@@ -83,27 +86,31 @@ def _certify(problem: Problem, centers: Array, radius: float, values: str) -> tu
     return chosen, bounds
 
 
-def _enclosures(problem: Problem, radius: float, values: str):
+def _enclosures(
+    problem: Problem, radius: float, values: str
+) -> Iterator[Callable[[Problem, Array, float], tuple[Array, Array]]]:
     if problem.enclosure is not None:
-        yield _on_ball
+        yield functools.partial(_on_ball, problem.enclosure)
     if problem.target.enclosure is not None:
-        yield _on_box
-        yield functools.partial(_on_small_boxes, values=values)
+        yield functools.partial(_on_box, problem.target.enclosure)
+        yield functools.partial(_on_small_boxes, problem.target.enclosure, values)
     pattern = fill(problem.target.dim_in)
     if pattern is not None and problem.variation(pattern[1] * radius) < problem.eps:
-        yield _on_samples
+        yield functools.partial(_on_samples, pattern)
 
 
-def _on_ball(problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:
+def _on_ball(enclosure: Enclosure, problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:
     within = problem.domain if problem.domain.compact else None
-    return problem.enclosure.range_on_balls(centers, np.full(len(centers), radius), within)
+    return enclosure.range_on_balls(centers, np.full(len(centers), radius), within)
 
 
-def _on_box(problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:
-    return problem.target.enclosure(*problem.clip(centers - radius, centers + radius))
+def _on_box(enclose: Enclose, problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:
+    return enclose(*problem.clip(centers - radius, centers + radius))
 
 
-def _on_small_boxes(problem: Problem, centers: Array, radius: float, values: str) -> tuple[Array, Array]:
+def _on_small_boxes(
+    enclose: Enclose, values: str, problem: Problem, centers: Array, radius: float
+) -> tuple[Array, Array]:
     (k, n), m = centers.shape, problem.target.dim_out
     low, high = np.full((k, m), -np.inf), np.full((k, m), np.inf)
     boxes = small_boxes(n)
@@ -117,7 +124,7 @@ def _on_small_boxes(problem: Problem, centers: Array, radius: float, values: str
     upper = (centers[:, None] + radius * boxes[1]).reshape(-1, n)
     used = meets(problem.domain, lower, upper)
     least, most = np.full((len(lower), m), np.inf), np.full((len(lower), m), -np.inf)
-    least[used], most[used] = problem.target.enclosure(*problem.clip(lower[used], upper[used]))
+    least[used], most[used] = enclose(*problem.clip(lower[used], upper[used]))
     shape = (len(centers), -1, m)
     low[hopeful], high[hopeful] = least.reshape(shape).min(axis=1), most.reshape(shape).max(axis=1)
     return low, high
@@ -132,11 +139,11 @@ def _may_fit(problem: Problem, centers: Array, radius: float, values: str) -> ND
     else:
         middle = (seen.min(axis=1, keepdims=True) + seen.max(axis=1, keepdims=True)) / 2
     # No component of f may stray from the value by more than eps; the middle of all is best for each of them.
-    return (np.abs(seen - middle) <= problem.eps).all(axis=(1, 2))
+    return np.all(np.abs(seen - middle) <= problem.eps, axis=(1, 2))
 
 
-def _on_samples(problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:
-    unit, distance = fill(centers.shape[1])
+def _on_samples(pattern: tuple[Array, float], problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:
+    unit, distance = pattern
     sampled = problem.target(problem.domain.project(centers[:, None] + radius * unit))
     change = problem.variation(distance * radius)
     return sampled.min(axis=1) - change, sampled.max(axis=1) + change

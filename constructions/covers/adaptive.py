@@ -106,7 +106,7 @@ class _Tree:
         self.problem, self.hidden = problem, hidden
         self.count, self.error = 0, 0.0
         self.levels: list[tuple[Array, Array, float]] = []
-        box = problem.region.bounding_box()
+        box = problem.to_cover.bounding_box()
         n = box.dim
         self.corner, self.side = box.lower, float(box.widths.max()) / splits
         self.radius = self.side * math.sqrt(n) / 2 * (1 + problem.overlap)
@@ -117,7 +117,7 @@ class _Tree:
 
         The number of leaves is the integral of 1/volume(leaf of x) over x, here by quasi-Monte Carlo.
         """
-        region, n = self.problem.region, len(self.corner)
+        region, n = self.problem.to_cover, len(self.corner)
         points = (region.sample(_PATHS) - self.corner) / self.side
         total = level = 0
         with np.errstate(over="ignore"):
@@ -162,7 +162,7 @@ class _Tree:
         """(k,) which cubes need a cell, (k,) which of them may be one, and the values of the latter."""
         problem, side = self.problem, math.ldexp(self.side, -level)
         lower, upper = self.corner + index * side, self.corner + (index + 1) * side
-        needed = meets(problem.region, lower, upper)
+        needed = meets(problem.to_cover, lower, upper)
         if self.hidden is not None:
             needed[needed] = ~self.hidden(lower[needed], upper[needed])
         centers = self._centers(index[needed], level)

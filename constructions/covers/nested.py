@@ -71,7 +71,7 @@ def nested(problem: Problem) -> Cover:
     if problem.domain.compact:  # no tail is needed where the affine map is free
         problem = replace(problem, region=problem.domain, reach=np.inf, tail=np.inf)
     try:
-        levels = levels_of(problem.target, problem.home if problem.domain.compact else problem.region)
+        levels = levels_of(problem.target, problem.home if problem.domain.compact else problem.to_cover)
         found = [_cut(problem, kind) for kind in _kinds(levels)]
     except NotNested as obstacle:
         raise _refusal(problem, str(obstacle)) from obstacle
@@ -110,7 +110,7 @@ def _segment(problem: Problem, levels: EllipsoidLevels | PlaneLevels) -> tuple[A
     """Two points between which t takes all values that matter, in ascending order."""
     if problem.domain.compact:
         try:
-            return levels.segment(problem.region)
+            return levels.segment(problem.to_cover)
         except ValueError as error:
             raise NotNested(str(error)) from error
     reach = problem.reach_for(problem.eps / _SPARE)
@@ -151,6 +151,7 @@ def _shells(problem: Problem, levels: EllipsoidLevels, t: Array, low: Array, hig
         if not problem.affine.is_constant:
             raise NotNested("its affine part depends on more than t")
         # One more position stands for all that is farther out; it is in no cell.
+        assert problem.target.tail is not None, "a claim on R^n needs one"
         tail = float(problem.target.tail(problem.reach_for(problem.eps / _SPARE)))
         offset = problem.affine.offset
         low, high = np.vstack([low, offset - tail]), np.vstack([high, offset + tail])
@@ -187,7 +188,7 @@ def _strips(problem: Problem, levels: PlaneLevels, points: Array, t: Array, low:
     lower = np.where(first == 0, t[0] - spare, t[first])
     upper = np.where(last == len(t) - 1, t[-1] + spare, t[last])
     half = (upper - lower) / 2 * (1 + problem.overlap)
-    region = problem.region
+    region = problem.to_cover
     base = region.center if isinstance(region, Ball) else region.lower + region.widths / 2
     axis = int(np.abs(w).argmax())
     centers = np.tile(base, (len(half), 1))

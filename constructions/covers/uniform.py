@@ -97,7 +97,7 @@ def _predicted(region: Box | Ball, rho: float) -> float:
 
 def _layout(problem: Problem, radius: float, values: str) -> _Layout | None:
     """Cells of that radius, or None when one of them has no certificate. Raises ValueError when there are too many."""
-    region, rho = problem.region, radius / (1 + problem.overlap)
+    region, rho = problem.to_cover, radius / (1 + problem.overlap)
     n = region.dim
     predicted = _predicted(region, rho)
     slack = _SLACK_IF_PRUNED if problem.everywhere else _SLACK
@@ -137,15 +137,14 @@ def _enlarge(problem: Problem, best: _Layout) -> _Layout:
         except TooManyCells:  # a larger radius may, rarely, meet a few points more at the boundary
             return None
 
-    good, limit = best.radius, 2 * problem.region.diameter
-    bad = None
-    while bad is None and good < limit:
+    good, bad, limit = best.radius, math.inf, 2 * problem.to_cover.diameter
+    while bad == math.inf and good < limit:
         trial = attempt(good * _ENLARGE)
         if trial is None:
             bad = good * _ENLARGE
         else:
             best, good = trial, good * _ENLARGE
-    for _ in range(_HALVINGS if bad is not None else 0):
+    for _ in range(_HALVINGS if bad < math.inf else 0):
         middle = (good + bad) / 2
         trial = attempt(middle)
         if trial is None:
