@@ -121,8 +121,9 @@ def certify(
     suffice and there are few cells. On R^n the stored affine map must have exactly the slope of the target's, and
     |f - L| is bounded on the unbounded slabs outside the cells, by interval arithmetic or by the target's tail.
 
-    Networks with other radial activations, mixed ones too: Taylor forms bound F - f on boxes of a compact domain. An
-    activation that is not registered needs `interval_h`, its profile h written with numpy.
+    Networks with other radial activations, mixed ones too: Taylor models of high order (up to three dimensions, where
+    no activation jumps) and first-order forms bound F - f on boxes of a compact domain. An activation that is not
+    registered needs `interval_h`, its profile h written with numpy.
 
     Both hold for F in real arithmetic and for F as evaluated in the network's dtype, at the points of the domain; on
     R^n for the latter only in a cube that holds all cells, since far out the rounding of L(x) exceeds every bound.
@@ -199,7 +200,7 @@ def _search(plan: _Plan, eps: float | None, tol: float | None, limits: dict[str,
 def _plan(
     network: RadialNetwork, target: Target, domain: Box | Ball | WholeSpace, enclosure: Enclosure, eps: float | None
 ) -> _Plan:
-    """By pieces where the network has finitely many, by Taylor forms otherwise."""
+    """By pieces where the network has finitely many, by Taylor models or forms otherwise."""
     radius = _radius(domain) if domain.compact else None
     if is_stepwise(network):
         found = pieces(network, radius)
@@ -214,7 +215,8 @@ def _plan(
     if domain.compact:
         difference = Difference(network, enclosure, _CALL)
         search = functools.partial(search_dense, difference, domain)
-        return _Plan(search, domain, "Taylor forms of the stored layers", claims=difference.layers.assumes)
+        method = "forms" if difference.models is None else "models"
+        return _Plan(search, domain, f"Taylor {method} of the stored layers", claims=difference.layers.assumes)
     received = f"all of R^{domain.dim} for a network with other activations than Step-ReLU"
     required = "a compact domain: forms hold on boxes"
     raise GlobalBoundUnavailable(_checks.message(_CALL, received, required, "Pass a Box or a Ball."))

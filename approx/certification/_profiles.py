@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +50,7 @@ class Profile:
     """What a certificate needs to know of rho(v) = s(|v|) v, s(r) = h(r) / r.
 
     bounds : radii, an Interval within [0, inf) -> Intervals that hold h and h' there
+    ratio : s, of any operand that numpy functions accept
     factor : the least and the largest s(r) over all r > 0, as far as they are known
     from_zero : whether h(0) = 0
     shift : the largest number that is added to r before h is computed
@@ -58,6 +60,7 @@ class Profile:
     """
 
     bounds: Bounds
+    ratio: Callable[[Any], Any]
     factor: tuple[float, float]
     from_zero: bool
     shift: float = 0.0
@@ -86,7 +89,7 @@ class Profile:
         assumes = (
             f"interval_h of {activation} being the profile h, which torch computes to {cls.units} units of rounding"
         )
-        return cls(bounds, (-np.inf, np.inf), start == 0.0, assumes=assumes)
+        return cls(bounds, lambda r: function(r) / r, (-np.inf, np.inf), start == 0.0, assumes=assumes)
 
 
 def _differentiated(function: Callable) -> Bounds:
@@ -204,15 +207,32 @@ def _softplus(shift: float) -> Bounds:
     return bounds
 
 
-_RATIONAL, _ONCE, _TWICE = 8, 24, 48  # units: no elementary function, one, and one of another
+_EXACT, _RATIONAL, _ONCE, _TWICE = 1, 8, 24, 48  # units: no more than r - shift, no elementary function, one, two
 _KNOWN: dict[type[RadialActivation], Callable[[float], Profile]] = {
-    Squashing: lambda _: Profile(_squashing, (0.0, 0.5), True, units=_RATIONAL),
-    RationalSquash: lambda _: Profile(_rational, (0.0, 1.0), True, units=_RATIONAL),
-    RadialSwish: lambda _: Profile(_swish, (0.5, 1.0), True, units=_ONCE),
-    RadialSigmoid: lambda _: Profile(_shifted_sigmoid(0.0), (0.0, np.inf), False, units=_ONCE),
-    ShiftedSigmoid: lambda b: Profile(_shifted_sigmoid(b), (0.0, np.inf), False, shift=abs(b), units=_ONCE),
+    Squashing: lambda _: Profile(_squashing, lambda r: r / (1 + r * r), (0.0, 0.5), True, units=_RATIONAL),
+    RationalSquash: lambda _: Profile(_rational, lambda r: 1 / (1 + r), (0.0, 1.0), True, units=_RATIONAL),
+    RadialSwish: lambda _: Profile(_swish, lambda r: 1 / (1 + np.exp(-r)), (0.5, 1.0), True, units=_ONCE),
+    RadialSigmoid: lambda _: _sigmoids(0.0),
+    ShiftedSigmoid: lambda b: _sigmoids(b),
     ShiftedReLU: lambda b: Profile(
-        _shifted_relu(b), (0.0, 1.0) if b >= 0 else (1.0, np.inf), b >= 0, shift=abs(b), units=_RATIONAL
+        _shifted_relu(b),
+        lambda r: np.maximum(1 - b / r, 0.0),
+        (0.0, 1.0) if b >= 0 else (1.0, np.inf),
+        b >= 0,
+        shift=abs(b),
+        units=_EXACT,
     ),
-    RadialSoftplus: lambda b: Profile(_softplus(b), (0.0, np.inf), False, shift=abs(b), units=_TWICE),
+    RadialSoftplus: lambda b: Profile(
+        _softplus(b),
+        lambda r: (np.maximum(r - b, 0.0) + np.log1p(np.exp(-np.abs(r - b)))) / r,
+        (0.0, np.inf),
+        False,
+        shift=abs(b),
+        units=_TWICE,
+    ),
 }
+
+
+def _sigmoids(b: float) -> Profile:
+    bounds = _shifted_sigmoid(b)
+    return Profile(bounds, lambda r: 1 / ((1 + np.exp(b - r)) * r), (0.0, np.inf), False, shift=abs(b), units=_ONCE)

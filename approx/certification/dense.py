@@ -1,25 +1,34 @@
-"""F - f on boxes for any radial network F: the Taylor form of F less the mean value form of f.
+"""F - f on boxes for any radial network F: by Taylor models of both, or the Taylor form of F and the mean value form of f.
 
-Where F follows f the slopes cancel, and what is left shrinks with the square of the box.
+Where F follows f the polynomials cancel. What is left of forms shrinks with the square of the box, that of models with
+a high power of it; forms follow where models cannot: in many dimensions, through jumps, and on wide boxes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from approx.affine import AffineMap
+from approx.certification._series import Basis, ranges
 from approx.certification.branch import Bracket, branch_and_bound
 from approx.certification.cells import Cells
-from approx.certification.enclosures import Enclosure
+from approx.certification.enclosures import Enclosure, function_of, obstacle
 from approx.certification.forms import Form, Layers
-from approx.certification.intervals import TINY, UNIT, Interval, up
+from approx.certification.intervals import TINY, UNIT, Interval, IntervalError, up
+from approx.certification.models import Models
+from approx.certification.taylor import Taylor
 from approx.domains import Ball, Box
 from approx.networks import RadialNetwork
 
 __all__ = ["Difference", "search_dense", "without_cells"]
 
 Array = NDArray[np.float64]
+_PARTS = 4  # in each direction, for bounds of the difference of two models
+_MOST_MISSING = 0.25  # of the width of the range: models that miss more may be worse than forms
 
 
 class Difference:
@@ -32,6 +41,8 @@ class Difference:
     def __init__(self, network: RadialNetwork, enclosure: Enclosure, call: str = "Difference"):
         self.layers = Layers(network, call)
         self.enclosure = enclosure
+        followed = Models.follow(self.layers) and enclosure.followed and not obstacle(enclosure.target, _modelled)
+        self.models = Models(self.layers) if followed else None
         self._made_from = network, enclosure, call
 
     def __reduce__(self) -> tuple[type, tuple]:
@@ -42,13 +53,40 @@ class Difference:
         return self.range_and_peaks(lower, upper)[:2]
 
     def range_and_peaks(self, lower: Array, upper: Array) -> tuple[Array, Array, Array]:
-        """The range, and the corner (k, n) of each box towards which the largest component of |F - f| grows."""
-        low, high = np.empty((2, len(lower), self.layers.dim_out))
-        peaks = np.empty(lower.shape)
-        for start in range(0, len(lower), self.layers.chunk):
-            rows = slice(start, start + self.layers.chunk)
-            low[rows], high[rows], peaks[rows] = self._range(lower[rows], upper[rows])
+        """The range, and a point (k, n) of each box near which the largest component of |F - f| may be largest."""
+        low, high = np.full((2, len(lower), self.layers.dim_out), -np.inf)
+        high, peaks = -high, lower.copy()
+        left = np.arange(len(lower))
+        if self.models is not None:
+            wide = np.ones(len(lower), dtype=bool)
+            for rows in _chunks(left, self.models.chunk):
+                low[rows], high[rows], peaks[rows], wide[rows] = self._modelled(lower[rows], upper[rows])
+            left = left[wide]
+        for rows in _chunks(left, self.layers.chunk):
+            least, most, corners = self._range(lower[rows], upper[rows])
+            ahead = (most - least).max(axis=1) < (high[rows] - low[rows]).max(axis=1)
+            peaks[rows[ahead]] = corners[ahead]
+            low[rows], high[rows] = np.maximum(low[rows], least), np.minimum(high[rows], most)
         return low, high, peaks
+
+    def _modelled(self, lower: Array, upper: Array) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
+        """What `range_and_peaks` returns, from Taylor models, and for which boxes forms may know more."""
+        count, m = len(lower), self.layers.dim_out
+        middle = np.clip(lower + 0.5 * (upper - lower), lower, upper)
+        x = Taylor.variables(self.models.basis, middle, up(np.maximum(middle - lower, upper - middle)))
+        try:
+            rest = self.models(x) - function_of(self.enclosure.target)(x)
+        except IntervalError:  # f is undefined on one of the boxes
+            nothing = np.full((count, m), np.inf)
+            return -nothing, nothing, lower, np.ones(count, dtype=bool)
+        flat = rest.terms.reshape(len(rest.terms), -1), rest.error.reshape(-1)
+        low, high, corners = ranges(self.models.basis, *flat, _PARTS)
+        low, high = low.reshape(count, m), high.reshape(count, m)
+        largest = np.maximum(-low, high).argmax(axis=1)
+        corners = corners.reshape(-1, count, m)[:, np.arange(count), largest].T
+        peaks = np.clip(middle + corners * (upper - middle), lower, upper)
+        wide = ~(rest.error < _MOST_MISSING * np.where(np.isfinite(high), high - low, 0.0)).all(axis=1)
+        return low, high, peaks, wide
 
     def _range(self, lower: Array, upper: Array) -> tuple[Array, Array, Array]:
         target = self.enclosure.linear(lower, upper)
@@ -76,6 +114,18 @@ class Difference:
                     form.take(ahead), least[ahead], most[ahead], lower[rows[ahead]], upper[rows[ahead]]
                 )
         return low, high, peaks
+
+
+def _chunks(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _modelled(function: Callable[[Any], Any], boxes: Interval) -> Interval:
+    """Bounds by Taylor models, to see whether the function can be followed."""
+    middle = boxes.lo / 2 + boxes.hi / 2
+    basis = Basis.of(boxes.shape[-1], 3)
+    x = Taylor.variables(basis, middle, up(np.maximum(boxes.hi - middle, middle - boxes.lo)))
+    return x._lift(function(x)).bounds
 
 
 def _corners(form: Form, least: Array, most: Array, lower: Array, upper: Array) -> Array:

@@ -20,7 +20,7 @@ from approx.domains import Ball, Box
 from approx.targets import Expression, Target
 from approx.targets.callables import TorchFunction
 
-__all__ = ["EVALUATION_ERROR", "Enclosure", "EnclosureUnavailable", "enclosure_of", "function_of"]
+__all__ = ["EVALUATION_ERROR", "Enclosure", "EnclosureUnavailable", "enclosure_of", "function_of", "obstacle"]
 
 Array = NDArray[np.float64]
 Bounds = Callable[[Array, Array, "AffineMap | None"], Interval]
@@ -191,10 +191,10 @@ def enclosure_of(target: Target) -> Enclosure:
     if not isinstance(target, Target):
         received = f"target = {_checks.show(target)}"
         raise TypeError(_checks.message("enclosure_of", received, "a Target", "Build one with approx.targets."))
-    obstacle = _obstacle(target, _natural)
-    if obstacle is None:
-        differentiable = _obstacle(target, mean_value) is None
-        forms = _obstacle(target, _around) is None
+    refused = obstacle(target, _natural)
+    if refused is None:
+        differentiable = obstacle(target, mean_value) is None
+        forms = obstacle(target, _around) is None
         bounds = _interval_bounds(target, differentiable)
         return Enclosure(target, _NATURAL, False, bounds, differentiable, forms)
     proved = target.lipschitz_source == "proved"
@@ -203,7 +203,7 @@ def enclosure_of(target: Target) -> Enclosure:
         return Enclosure(target, basis, not proved, _given_bounds(target))
     if target.modulus is None or target.lipschitz_source == "estimated":
         known = "no Lipschitz constant" if target.modulus is None else "a Lipschitz constant estimated from samples"
-        received = f"a target {target.name!r} with {known}, whose fn does not run on intervals ({obstacle})"
+        received = f"a target {target.name!r} with {known}, whose fn does not run on intervals ({refused})"
         required = "something that bounds f between points"
         action = "Write fn with numpy functions of x that have no branches, or pass enclosure=, lipschitz= or modulus=."
         raise EnclosureUnavailable(_checks.message("enclosure_of", received, required, action))
@@ -257,7 +257,7 @@ def _on_balls(target: Target, affine: AffineMap | None, centers: Array, radii: A
         return None
 
 
-def _obstacle(target: Target, method: Callable[[Any, Interval], Interval]) -> str | None:
+def obstacle(target: Target, method: Callable[[Any, Interval], Interval]) -> str | None:
     """Why the method does not work on the target, found by trying it at points of the domain and on boxes there."""
     points = target.domain.sample(_PROBES)
     values = target(points)

@@ -135,15 +135,15 @@ class Layers:
         self.dim_in, self.dim_out = network.dim_in, network.dim_out
         self.unit = 2.0 ** -DIGITS[network.dtype]  # of rounding
         limits = torch.finfo(network.dtype)
-        self._tiny, self._huge = limits.tiny, limits.max
+        self.tiny, self.huge = limits.tiny, limits.max
         known = {id(a): _profile(a, call) for block in network.blocks if (a := block.activation) is not None}
         self.assumes = tuple(dict.fromkeys(p.assumes for p in known.values() if isinstance(p, Profile) and p.assumes))
-        self._layers = []
+        self.stored = []
         for weight, bias, activation in network.layers():
             w, b = (value.detach().cpu().double().numpy().copy() for value in (weight, bias))
             if not (np.isfinite(w).all() and np.isfinite(b).all()):
                 raise ValueError(_checks.message(call, "NaN or infinity in the weights", "numbers", "Correct them."))
-            self._layers.append(_Layer.of(w, b, known.get(id(activation))))
+            self.stored.append(_Layer.of(w, b, known.get(id(activation))))
         self.chunk = max(1, _NUMBERS // (max(widths) * (2 + self.dim_in)))  # boxes at a time
 
     def __call__(self, center: Array, radius: Array) -> list[tuple[NDArray[np.int64], Form]]:
@@ -155,13 +155,13 @@ class Layers:
         terms[range(1, n + 1), range(n)] = radius
         exact = self.unit <= UNIT / 2  # float64 points are points of the network's dtype
         size = np.abs(center) + radius
-        error = np.zeros((n, count)) if exact else size * (2 * self.unit) + self._tiny
+        error = np.zeros((n, count)) if exact else size * (2 * self.unit) + self.tiny
         form = Form(terms, error, _norm(error))
         waiting, done = [(0, np.arange(count), form)], []
         with np.errstate(all="ignore"):
             while waiting:
                 index, rows, form = waiting.pop()
-                for layer in self._layers[index:]:
+                for layer in self.stored[index:]:
                     index += 1
                     form = self._affine(layer, form)
                     if isinstance(layer.profile, Profile):
@@ -185,12 +185,12 @@ class Layers:
         terms = layer.weight @ form.terms
         terms[0] += layer.bias[:, None]
         moved, size = layer.magnitude @ np.stack([form.error, form.size])
-        rounded = rounding * (size + np.abs(layer.bias)[:, None]) + count * (self._tiny + TINY)
+        rounded = rounding * (size + np.abs(layer.bias)[:, None]) + count * (self.tiny + TINY)
         grow = 1 + (count + len(terms) + 8) * UNIT
         error = (np.fmin(moved, layer.rows * form.ball) + rounded) * grow
         ball = np.fmin((layer.norm * form.ball + _norm(rounded)) * grow, _norm(error))
         # So large that a product, a sum or the norm may overflow in the network's dtype:
-        large = ~(rounded <= rounding * self._huge / (8 * len(error)))
+        large = ~(rounded <= rounding * self.huge / (8 * len(error)))
         return Form(terms, np.where(large, np.inf, error), np.where(large.any(axis=0), np.inf, ball))
 
     def _square(self, form: Form) -> _Square:
@@ -266,7 +266,7 @@ class Layers:
         """How far the computed rho(v) may be from rho near v: in each coordinate, and in norm."""
         relative = 1.01 * (v.theta + profile.units * self.unit)
         moved = 1.01 * line.steepness * (v.theta * v.high + 4 * self.unit * (v.high + profile.shift))
-        least = 8 * self._tiny * (1 + line.size)
+        least = 8 * self.tiny * (1 + line.size)
         factor = np.abs(line.factor).max(axis=0)
         each = relative * np.fmin(factor * v.size, line.size) + towards * moved + least
         return each, relative * np.fmin(factor * v.high, line.size) + moved + len(v.size) * least

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from flint import arb
+from flint import arb, ctx
 
 import constructions
 from approx import Ball, Box, WholeSpace, targets
@@ -343,6 +343,64 @@ def forms(c):
                 assert (low <= values).all() and (values <= high).all()
 
 
+def models(c):
+    """Taylor models hold what networks evaluate to in float32, and what layers and functions do, close to the ends."""
+    rng = np.random.default_rng(5)
+    center = np.float32(rng.normal(size=(300, 2))).astype(float)
+    radius = 2.0 ** rng.integers(-12, 0, size=(300, 2))
+    for name, degree in itertools.product(("squashing", "radial_swish", "shifted_relu", "radial_softplus"), (1, 4)):
+        layers = [
+            (torch.tensor(rng.normal(size=(b, a))).float(), torch.tensor(rng.normal(size=b)).float(), rho)
+            for a, b, rho in ((2, 4, activation(name)), (4, 3, activation(name)), (3, 1, None))
+        ]
+        network = RadialNetwork.from_layers(layers)
+        found = c.models.Models(c.forms.Layers(network, "check"))
+        found.basis = basis = c._series.Basis.of(2, degree)
+        model = found(c.taylor.Taylor.variables(basis, center, radius))
+        assert np.isfinite(model.error).mean() > 0.5
+        for _ in range(20):
+            xi = rng.choice([-1.0, -0.5, 0.0, 0.5, 1.0], size=(300, 2))
+            monomials = np.prod(xi[:, None] ** basis.powers, axis=2).T[:, :, None]
+            gap = np.abs(network.evaluate(center + radius * xi) - (model.terms * monomials).sum(axis=0))
+            assert (gap <= model.error + 1e-15).all()
+        with np.errstate(all="ignore"):  # one layer of each kind at points: only its own rounding
+            for step, layer in ((found._activate, layers[0][2]), (found._affine, torch.nn.Linear(4, 4))):
+                vectors = torch.tensor(rng.normal(size=(500, 4))).float()
+                terms = np.zeros((len(basis), 4, 500))
+                terms[0] = vectors.double().numpy().T
+                stored = c._profiles.Profile.of(layers[0][2], "check")
+                if layer is not layers[0][2]:
+                    pair = layer.weight.detach(), layer.bias.detach(), None
+                    stored = c.forms.Layers(RadialNetwork.from_layers([pair]), "check").stored[0]
+                after, error = step(stored, terms, np.zeros((4, 500)))
+                assert (np.abs(layer(vectors).detach().double().numpy().T - after[0]) <= error).all()
+    precision, ctx.prec = ctx.prec, 200
+    try:
+        _functions(c, rng)
+    finally:
+        ctx.prec = precision
+
+
+def _functions(c, rng):
+    basis = c._series.Basis.of(1, 3)
+    for function in (
+        lambda x: x.exp() if isinstance(x, arb) else np.exp(x),
+        lambda x: x.sin() * x if isinstance(x, arb) else np.sin(x) * x,
+        lambda x: (x * x * x) * (x * x * x),
+        lambda x: 1 / (3 + x) + (x * 0.1).tanh() if isinstance(x, arb) else 1 / (3 + x) + np.tanh(x * 0.1),
+    ):
+        for width in (0.0, 0.25, 1.0):
+            middle = rng.integers(-64, 65, size=(60, 1)) / 64 + 0.1
+            model = function(c.taylor.Taylor.variables(basis, middle, np.full((60, 1), width))[:, 0])
+            low, high, _ = c._series.ranges(basis, model.terms, model.error, 2)
+            for k in range(60):
+                for t in (-1, -0.5, 0, 1):
+                    value = function(arb(middle[k, 0]) + width * t)
+                    polynomial = sum(arb(a) * t**j for j, a in enumerate(model.terms[:, k].tolist()))
+                    assert not abs(value - polynomial) > arb(model.error[k])
+                    assert low[k] <= value <= high[k]
+
+
 def profiles(c):
     """Bounds of h' hold its largest value, between the ends of an interval."""
     for name, at in (("squashing", 3**-0.5), ("radial_swish", 2.39935728)):
@@ -366,10 +424,14 @@ def dense(c):
     target = targets.from_numpy(
         lambda x: np.stack([np.sin(3.0 * x[:, 0]), x[:, 0] * x[:, 1]], axis=1), 2, 2, domain=box
     )
-    report = c.certify(network, target, tol=1e-3, max_seconds=5)
     points = box.grid(200)
     seen = np.linalg.norm(network.evaluate(points) - target(points), axis=1).max()
-    assert seen <= report.upper and report.lower - 1e-3 <= seen and report.upper - report.lower <= 1e-3
+    difference = c.dense.Difference(network, c.enclosure_of(target))
+    reports = [c.certify(network, target, tol=1e-3, max_seconds=5)]
+    difference.models = None
+    reports.append(c.dense.search_dense(difference, box, tol=1e-3, max_seconds=5))
+    for report in reports:
+        assert seen <= report.upper and report.lower - 1e-3 <= seen and report.upper - report.lower <= 1e-3
     eye, zero = torch.eye(2), torch.zeros(2)  # in float32, 1e40 overflows
     huge = RadialNetwork.from_layers([(eye * 1e30, zero, None), (eye * 1e10, zero, None)])
     difference = c.dense.Difference(huge, c.enclosure_of(target))

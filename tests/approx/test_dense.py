@@ -93,6 +93,9 @@ def test_what_the_network_shares_with_the_target_cancels():
     target = targets.from_numpy(lambda x: 1000 * x[:, 0] / (1 + np.exp(-x[:, 0])), 1, domain=Box([0.5], [2.5]))
     search = Difference(network, enclosure_of(target))
     center = np.linspace(0.6, 2.4, 50)[:, None]
+    low, high = search.range(center - 0.01, center + 0.01)
+    assert (low <= 0).all() and (high >= 0).all() and (high - low).max() < 1e-9
+    search.models = None  # forms alone
     widths = []
     for radius in (1e-2, 1e-3):
         low, high = search.range(center - radius, center + radius)
@@ -136,7 +139,7 @@ def test_verdicts_on_eps():
     above, below = (certify(network, WAVES, eps=factor * tight.upper) for factor in (1.001, 0.999))
     assert above.proves(1.001 * tight.upper) and not above.refutes(1.001 * tight.upper)
     assert below.refutes(0.999 * tight.upper) and not below.proves(0.999 * tight.upper)
-    assert any("Taylor forms" in text and "eps proved" in text for text in above.rests_on)
+    assert any("Taylor models" in text and "eps proved" in text for text in above.rests_on)
 
 
 def test_computed_values_of_single_precision_are_covered():

@@ -67,7 +67,7 @@ def test_affine_layers(kind):
         network = RadialNetwork([Dense(rng.normal(size=(out, dim)), rng.normal(size=out))])
         layers = Layers(network, "test")
         form = random_forms(rng, dim, n, 50, kind)
-        after = layers._affine(layers._layers[0], form)
+        after = layers._affine(layers.stored[0], form)
         for xi, vectors in members(rng, form, 40):
             assert_holds(after, xi, network.evaluate(vectors.T).T)
 
@@ -89,7 +89,7 @@ def test_rounding_of_affine_layers():
         layers = Layers(network, "test")
         points = rng.normal(size=(100, 7)).astype(np.float32).astype(np.float64)
         form = Form(np.concatenate([points.T[None], np.zeros((1, 7, 100))]), np.zeros((7, 100)), np.zeros(100))
-        after = layers._affine(layers._layers[0], form)
+        after = layers._affine(layers.stored[0], form)
         exact_distance([arb_networks.value(arb_networks.layers_of(network), x) for x in points.tolist()], after)
         computed = network.evaluate(points).T
         assert_holds(after, np.zeros((1, 100)), computed, slack=0)
@@ -131,7 +131,7 @@ def test_steps_of_single_precision_near_their_threshold():
 
 def test_points_are_rounded_to_single_precision_first():
     layers = Layers(random_network("squashing", {}, [2, 1], dtype=torch.float32), "test")
-    layers._layers = []
+    layers.stored = []
     points = np.random.default_rng(5).normal(size=(500, 2)) * 10 ** np.linspace(-3, 3, 500)[:, None]
     ((_, form),) = layers(points.T, np.zeros((2, 500)))
     rounded = np.abs(points.astype(np.float32).astype(np.float64) - points).T

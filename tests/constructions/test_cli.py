@@ -303,6 +303,6 @@ def test_certify_serves_networks_of_any_activation(tmp_path, run):
     status, out, err = run("certify", path, "franke", "--domain", "box:-1,1", "--tol", 1e-3, "--json")
     facts = json.loads(out)
     assert (status, err) == (0, "") and facts["claim"] == "certified"
-    assert 0 <= facts["upper"] - facts["lower"] <= 1e-3 and any("Taylor forms" in text for text in facts["rests_on"])
+    assert 0 <= facts["upper"] - facts["lower"] <= 1e-3 and any("Taylor models" in text for text in facts["rests_on"])
     status, out, err = run("certify", path, "gaussian", "--dim", 2, "--domain", "space", "--quiet")
     assert (status, out) == (2, "") and "Pass a Box or a Ball" in err
