@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from approx.certification.intervals import Interval, unchecked
+from approx.certification.intervals import TINY, UNIT, Interval, unchecked
 
 __all__ = ["RULES", "Rule", "power"]
 
 Series = list[Interval]
+_FEW = 2.0  # exponents up to here have binomial coefficients that do not grow
 
 
 def _everywhere(x: Interval) -> NDArray[np.bool_]:
@@ -94,19 +95,30 @@ _HALF_TURN = unchecked(np.asarray(np.pi / 2), np.asarray(np.nextafter(np.pi / 2,
 def power(exponent: float) -> Rule:
     """x^p for a number p; analytic for x > 0, and for integers p away from 0."""
     whole = float(exponent).is_integer()
+    value = {0.5: np.sqrt, -1.0: np.reciprocal}.get(float(exponent), lambda x: np.power(x, exponent))
 
     def series(x: Interval, order: int) -> Series:
-        inverse = 1.0 / x
-        found = [np.sqrt(x) if exponent == 0.5 else inverse if exponent == -1 else np.power(x, exponent)]
+        found = [value(x)]
+        if abs(exponent) > _FEW:
+            inverse = 1.0 / x
+            for j in range(order):
+                found.append(found[-1] * inverse * (_exact(exponent, j) / (j + 1.0)))
+            return found
+        # Monotone on either side of 0, so the ends decide; a few roundings each, in factors of at most 2.
+        ends = [found[0].lo / 2 + found[0].hi / 2] if x.lo is x.hi else [value(end) for end in (x.lo, x.hi)]
+        inverses = [1 / end for end in ((x.lo,) if x.lo is x.hi else (x.lo, x.hi))]
         for j in range(order):
-            found.append(found[-1] * inverse * (_exact(exponent, j) / (j + 1.0)))
+            factor = (exponent - j) / (j + 1.0)
+            ends = [end * inverse * factor for end, inverse in zip(ends, inverses, strict=True)]
+            low, high = np.minimum(ends[0], ends[-1]), np.maximum(ends[0], ends[-1])
+            slack = (4 * j + 24) * UNIT * np.maximum(np.abs(low), np.abs(high)) + 2.0**20 * TINY
+            found.append(unchecked(low - slack, high + slack))
         return found
 
     def regular(x: Interval) -> NDArray[np.bool_]:
         return (x.lo > 0) | (x.hi < 0) if whole else x.lo > 0
 
-    values = {0.5: np.sqrt, -1.0: np.reciprocal}
-    return Rule(values.get(float(exponent), lambda x: np.power(x, exponent)), series, regular)
+    return Rule(value, series, regular)
 
 
 def _exact(exponent: float, j: int) -> Interval:
