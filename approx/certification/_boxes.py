@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -86,13 +87,17 @@ class Problem:
             gap = np.maximum(most - self.values[part], self.values[part] - least)
             self._caps[part] = self._upward(gap, self.errors[part])
 
-    def root(self) -> Block:
-        """The box around the domain."""
-        lower, upper = self.lower[None], self.upper[None]
+    def root(self, count: int = 1) -> Block:
+        """Boxes that cover the domain, at most `count`, of its shape."""
+        lower, upper = _grid(self.lower, self.upper, count)
+        if self.ball is not None:
+            inside = self.meets_domain(lower, upper)
+            lower, upper = lower[inside], upper[inside]
         everything = np.arange(len(self.cells), dtype=np.int32)
         lists: Lists = (np.array([0, len(everything)]), everything, np.array([False]))
-        lists, _, cuts = self.refine(lower, upper, np.array([0]), lists, np.array([False]))
-        return self.block(lower, upper, lists, *self.range(lower, upper), np.array([np.inf]), cuts)
+        rows = np.zeros(len(lower), dtype=np.int64)
+        lists, _, cuts = self.refine(lower, upper, rows, lists, np.zeros(1, np.bool_))
+        return self.block(lower, upper, lists, *self.range(lower, upper), np.full(len(lower), np.inf), cuts)
 
     def block(
         self, lower: Array, upper: Array, lists: Lists, low: Array, high: Array, outside: Array, cuts: Array
@@ -279,6 +284,17 @@ class Problem:
             received += f" {block.low[i].tolist()} .. {block.high[i].tolist()} on a box around it"
             action = "Correct the target's enclosure, or its Lipschitz constant."
             raise ValueError(_checks.message(self.call, received, "bounds that do not contradict each other", action))
+
+
+def _grid(lower: Array, upper: Array, count: int) -> tuple[Array, Array]:
+    """The box in equal parts, as many in every direction: corners (k, n), k <= max(1, count)."""
+    parts = max(1, math.floor(count ** (1 / len(lower)) + 1e-9))
+    edges = [np.linspace(low, high, parts + 1) for low, high in zip(lower, upper, strict=True)]
+    for edge, low, high in zip(edges, lower, upper, strict=True):
+        edge[0], edge[-1] = low, high
+    first, last = (np.stack(np.meshgrid(*(edge[part] for edge in edges), indexing="ij"), axis=-1)
+                   for part in (slice(None, -1), slice(1, None)))  # fmt: skip
+    return first.reshape(-1, len(lower)), last.reshape(-1, len(lower))
 
 
 def norm(vectors: Array) -> Array:

@@ -44,7 +44,8 @@ class Oracle(Protocol):
 
     An oracle may also offer residual_range(lower, upper, affine), bounds of f - affine; linear(lower, upper), the mean
     value form of f in parts or None, which bounds f along the boundaries of cells; and range_and_peaks(lower, upper):
-    the bounds, and a point (k, n) of each box where |f| seems to be largest, to be looked at.
+    the bounds, and a point (k, n) of each box where |f| seems to be largest, to be looked at. `together` is a number of
+    boxes that take hardly longer than one: the search begins with so many.
     """
 
     def range(self, lower: Array, upper: Array) -> tuple[Array, Array]:
@@ -144,7 +145,7 @@ def branch_and_bound(
     )
     problem = Problem(_CALL, cells, values, affine, oracle, domain, value_error, limits.deadline)
     search = _Search(problem, limits, started)
-    search.push(problem.root())
+    search.push(problem.root(min(limits.boxes, getattr(oracle, "together", 1))))
     with tqdm(desc=_CALL, unit="box", disable=not progress) as bar:
         if executor is not None:
             search.run(bar, enough=8 * _BATCH)

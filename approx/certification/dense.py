@@ -1,4 +1,4 @@
-"""F - f on boxes for any radial network F: by Taylor models of both, or the Taylor form of F and the mean value form of f.
+"""F - f on boxes for any radial network F: Taylor models of both, or a Taylor form of F and a mean value form of f.
 
 Where F follows f the polynomials cancel. What is left of forms shrinks with the square of the box, that of models with
 a high power of it; forms follow where models cannot: in many dimensions, through jumps, and on wide boxes.
@@ -27,8 +27,9 @@ from approx.networks import RadialNetwork
 __all__ = ["Difference", "search_dense", "without_cells"]
 
 Array = NDArray[np.float64]
+_TOGETHER = 256
 _PARTS = 4  # in each direction, for bounds of the difference of two models
-_MOST_MISSING = 0.25  # of the width of the range: models that miss more may be worse than forms
+_MOST_MISSING = 1e-3  # of the values' size: models that miss more may be worse than forms
 
 
 class Difference:
@@ -43,6 +44,8 @@ class Difference:
         self.enclosure = enclosure
         followed = Models.follow(self.layers) and enclosure.followed and not obstacle(enclosure.target, _modelled)
         self.models = Models(self.layers) if followed else None
+        self._at_points = Models(self.layers, 1) if followed else None
+        self.together = _TOGETHER if followed else 1  # boxes to begin with: one takes nearly as long
         self._made_from = network, enclosure, call
 
     def __reduce__(self) -> tuple[type, tuple]:
@@ -59,8 +62,9 @@ class Difference:
         left = np.arange(len(lower))
         if self.models is not None:
             wide = np.ones(len(lower), dtype=bool)
-            for rows in _chunks(left, self.models.chunk):
-                low[rows], high[rows], peaks[rows], wide[rows] = self._modelled(lower[rows], upper[rows])
+            models = self._at_points if (lower == upper).all() else self.models
+            for rows in _chunks(left, models.chunk):
+                low[rows], high[rows], peaks[rows], wide[rows] = self._modelled(models, lower[rows], upper[rows])
             left = left[wide]
         for rows in _chunks(left, self.layers.chunk):
             least, most, corners = self._range(lower[rows], upper[rows])
@@ -69,23 +73,24 @@ class Difference:
             low[rows], high[rows] = np.maximum(low[rows], least), np.minimum(high[rows], most)
         return low, high, peaks
 
-    def _modelled(self, lower: Array, upper: Array) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
+    def _modelled(self, models: Models, lower: Array, upper: Array) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
         """What `range_and_peaks` returns, from Taylor models, and for which boxes forms may know more."""
         count, m = len(lower), self.layers.dim_out
         middle = np.clip(lower + 0.5 * (upper - lower), lower, upper)
-        x = Taylor.variables(self.models.basis, middle, up(np.maximum(middle - lower, upper - middle)))
+        x = Taylor.variables(models.basis, middle, up(np.maximum(middle - lower, upper - middle)))
         try:
-            rest = self.models(x) - function_of(self.enclosure.target)(x)
+            target = x._lift(function_of(self.enclosure.target)(x))
         except IntervalError:  # f is undefined on one of the boxes
             nothing = np.full((count, m), np.inf)
             return -nothing, nothing, lower, np.ones(count, dtype=bool)
+        rest = models(x) - target
         flat = rest.terms.reshape(len(rest.terms), -1), rest.error.reshape(-1)
-        low, high, corners = ranges(self.models.basis, *flat, _PARTS)
+        low, high, corners = ranges(models.basis, *flat, _PARTS)
         low, high = low.reshape(count, m), high.reshape(count, m)
         largest = np.maximum(-low, high).argmax(axis=1)
         corners = corners.reshape(-1, count, m)[:, np.arange(count), largest].T
         peaks = np.clip(middle + corners * (upper - middle), lower, upper)
-        wide = ~(rest.error < _MOST_MISSING * np.where(np.isfinite(high), high - low, 0.0)).all(axis=1)
+        wide = ~(rest.error < _MOST_MISSING * np.abs(target.terms).sum(axis=0)).all(axis=1)
         return low, high, peaks, wide
 
     def _range(self, lower: Array, upper: Array) -> tuple[Array, Array, Array]:

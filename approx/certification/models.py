@@ -30,12 +30,12 @@ _NUMBERS = 1 << 17  # in one array of coefficients
 class Models:
     """The layers of a network R^n -> R^m as Taylor models need them: n <= 3, no activation that jumps.
 
-    layers : what the forms know of it
+    layers : what the forms know of it; degree : of the polynomials
     """
 
-    def __init__(self, layers: Layers):
+    def __init__(self, layers: Layers, degree: int | None = None):
         self.layers = layers
-        self.basis = Basis.of(layers.dim_in, DEGREES[layers.dim_in])
+        self.basis = Basis.of(layers.dim_in, DEGREES[layers.dim_in] if degree is None else degree)
         widest = max(len(layer.bias) for layer in layers.stored)
         self.chunk = max(1, _NUMBERS // (len(self.basis) * widest))  # boxes at a time
 
