@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     options = given(args, "builder", *cellular, "layers", "activation", "max_layers", "samples")
     if args.builder == constructions.radial_basis.NAME:
         strange = ["--" + name.replace("_", "-") for name in cellular if name in options]
+        options |= {"prove": False} if args.no_proof else {}
     else:
         strange = [f"--{name}" for name in ("layers", "activation") if name in options]
         strange += ["no --eps"] if args.eps is None else []

@@ -28,6 +28,7 @@ __all__ = ["Assembly", "Builder", "Construction", "ToleranceMissed", "proved"]
 _BUDGET = {torch.float64: (2.0**-10, 2.0**-12, 1e-6), torch.float32: (2.0**-6, 1e-2, 4e-3)}
 _RETRIES = 6
 _PROVE_DIM, _PROVE_LAYERS, _PROVE_SECONDS = 10, 50_000, 20.0
+_NEAR = 0.1  # of a measured error: bounds so close to it say all that matters
 
 
 class ToleranceMissed(ValueError):
@@ -332,8 +333,9 @@ def proved(built: Any, progress: bool) -> Any:
     """A measured construction with an upper bound in its report, where something is known that gives one."""
     if progress:
         tqdm.write("proving an upper bound (the first time, this compiles for a while)", file=sys.stderr)
+    near = _NEAR * built.report.lower or None if built.eps is None else None  # there is no eps to be decided
     try:
-        proof = certify(built, max_seconds=_PROVE_SECONDS, progress=progress)
+        proof = certify(built, tol=near, max_seconds=_PROVE_SECONDS, progress=progress)
     except (EnclosureUnavailable, GlobalBoundUnavailable, AmbiguousNetwork):
         return built
     if proof.upper is None:

@@ -27,6 +27,7 @@ __all__ = ["NAME", "THEOREM", "build", "planned_by", "problem_for", "require_dty
 
 _CALL = "radial_basis.build"
 _FIRST = 25  # layers to begin with where only eps is given
+_QUICK = 100  # layers whose certificate takes a second or two
 _BISECTIONS = 2
 _HELD = 4096
 _FAR = 1e7  # how far out a network on R^n is fitted, in radii of the target's domain
@@ -49,7 +50,7 @@ def build(
     samples: int = 20_000,
     seed: int = 0,
     verify: bool = True,
-    prove: bool = False,
+    prove: bool | None = None,
 ) -> RadialBasis:
     """A radial-basis network for the target, with `layers` hidden layers or as many as `eps` takes.
 
@@ -65,7 +66,9 @@ def build(
     shape : kappa of the kernels; None chooses by the error at points that are not fitted
     dtype : of the weights
     samples, seed : of the measurement; verify=False skips it
-    prove : also certify an upper bound, for 20 seconds at most, on a compact domain; see the package for what to expect
+    prove : also certify an upper bound, for 20 seconds at most, on a compact domain and of what was measured. None:
+        where that takes a second or two, in one dimension up to 100 layers. Hundreds of layers in two dimensions take
+        longer than that: see `approx.certify`
     Raises ValueError with what to change: neither eps nor layers, an activation without a kernel, a domain of another
     dimension. A tolerance that is missed is no error: `.reason` says why the build stopped.
 
@@ -102,15 +105,16 @@ def build(
             report=None,
             seconds=time.perf_counter() - started,
         )
-        if check is None:
-            return built
-        built = replace(built, report=check(built))
-        return proved(built, progress=False) if prove and domain.compact else built
+        return built if check is None else replace(built, report=check(built))
 
     if layers is not None:
-        return made(layers)
-    assert eps is not None, "one of the two is given"
-    return _grown(made, eps, max_layers)
+        built = made(layers)
+    else:
+        assert eps is not None, "one of the two is given"
+        built = _grown(made, eps, max_layers)
+    if prove is None:
+        prove = domain.dim == 1 and built.hidden_layers <= _QUICK
+    return proved(built, progress=False) if prove and verify and domain.compact else built
 
 
 def _grown(made: Callable[[int], RadialBasis], eps: float, max_layers: int) -> RadialBasis:
