@@ -302,9 +302,10 @@ def norm(vectors: Array) -> Array:
     if vectors.shape[1] == 1:
         return vectors[:, 0]
     largest = vectors.max(axis=1)
-    divisor = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)[:, None]
-    scaled = np.where(np.isfinite(largest)[:, None], vectors / divisor, 0.0)
-    return np.where(np.isfinite(largest), largest * np.sqrt(np.square(scaled).sum(axis=1)), largest)
+    finite = np.isfinite(largest)
+    divisor = np.where((largest > 0) & finite, largest, 1.0)[:, None]
+    scaled = np.where(finite[:, None], vectors / divisor, 0.0)
+    return np.where(finite, divisor[:, 0] * np.sqrt(np.square(scaled).sum(axis=1)), largest)
 
 
 @compiled
