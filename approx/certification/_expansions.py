@@ -19,7 +19,7 @@ from approx.certification.intervals import TINY, UNIT, Interval, unchecked
 
 __all__ = ["RULES", "Rule", "power"]
 
-Series = list[Interval]
+Series = list[Any]  # of Interval
 _FEW = 2.0  # exponents up to here have binomial coefficients that do not grow
 
 
@@ -37,7 +37,7 @@ class Rule:
 
 
 def _exp(x: Interval, order: int) -> Series:
-    found = [np.exp(x)]
+    found: Series = [np.exp(x)]
     for j in range(order):
         found.append(found[-1] / (j + 1.0))
     return found
@@ -47,7 +47,7 @@ def _expm1(x: Interval, order: int) -> Series:
     return [np.expm1(x), *_exp(x, order)[1:]]
 
 
-def _log_about(value: Interval, x: Interval, order: int) -> Series:
+def _log_about(value: Any, x: Interval, order: int) -> Series:
     """log: the coefficients after the first are -(-1/x)^j / j."""
     step = -1.0 / x
     found, part = [value], -step
@@ -68,7 +68,7 @@ def _waves(signs: tuple[int, int, int, int], x: Interval, order: int, pair: tupl
     return found
 
 
-def _quotient(sign: float, value: Interval, order: int) -> Series:
+def _quotient(sign: float, value: Any, order: int) -> Series:
     """y' = 1 + sign y^2: tan (1) and tanh (-1)."""
     found = [value]
     for j in range(order):
@@ -95,10 +95,12 @@ _HALF_TURN = unchecked(np.asarray(np.pi / 2), np.asarray(np.nextafter(np.pi / 2,
 def power(exponent: float) -> Rule:
     """x^p for a number p; analytic for x > 0, and for integers p away from 0."""
     whole = float(exponent).is_integer()
-    value = {0.5: np.sqrt, -1.0: np.reciprocal}.get(float(exponent), lambda x: np.power(x, exponent))
+    value: Callable[[Any], Any] = {0.5: np.sqrt, -1.0: np.reciprocal}.get(
+        float(exponent), lambda x: np.power(x, exponent)
+    )
 
     def series(x: Interval, order: int) -> Series:
-        found = [value(x)]
+        found: Series = [value(x)]
         if abs(exponent) > _FEW:
             inverse = 1.0 / x
             for j in range(order):
@@ -131,6 +133,11 @@ def _positive(x: Interval) -> NDArray[np.bool_]:
     return x.lo > 0
 
 
+def _finite_tangent(x: Interval) -> NDArray[np.bool_]:
+    found: Any = np.tan(x)
+    return np.isfinite(found.hi)
+
+
 RULES: dict[Any, Rule] = {
     np.reciprocal: power(-1.0),
     np.sqrt: power(0.5),
@@ -143,6 +150,6 @@ RULES: dict[Any, Rule] = {
     np.sinh: Rule(np.sinh, lambda x, order: _waves((1, 1, 1, 1), x, order, (np.sinh, np.cosh))),
     np.cosh: Rule(np.cosh, lambda x, order: _waves((1, 1, 1, 1), x, order, (np.cosh, np.sinh))),
     np.tanh: Rule(np.tanh, lambda x, order: _quotient(-1.0, np.tanh(x), order)),
-    np.tan: Rule(np.tan, lambda x, order: _quotient(1.0, np.tan(x), order), lambda x: np.isfinite(np.tan(x).hi)),
+    np.tan: Rule(np.tan, lambda x, order: _quotient(1.0, np.tan(x), order), _finite_tangent),
     np.arctan: Rule(np.arctan, _arctan),
 }

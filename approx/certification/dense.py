@@ -60,7 +60,7 @@ class Difference:
         low, high = np.full((2, len(lower), self.layers.dim_out), -np.inf)
         high, peaks = -high, lower.copy()
         left = np.arange(len(lower))
-        if self.models is not None:
+        if self.models is not None and self._at_points is not None:
             wide = np.ones(len(lower), dtype=bool)
             models = self._at_points if (lower == upper).all() else self.models
             for rows in _chunks(left, models.chunk):
@@ -175,6 +175,6 @@ def without_cells(difference: Difference) -> tuple[Cells, Array, AffineMap, Diff
     return Cells(np.empty((0, n)), np.empty(0)), np.empty((0, m)), AffineMap.constant(np.zeros(m), n), difference
 
 
-def search_dense(difference: Difference, domain: Box | Ball, **limits) -> Bracket:
+def search_dense(difference: Difference, domain: Box | Ball, **limits: Any) -> Bracket:
     """Branch and bound for sup |F - f|; limits as for `branch_and_bound`."""
     return branch_and_bound(*without_cells(difference), domain, **limits)

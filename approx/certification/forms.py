@@ -39,7 +39,7 @@ from approx.certification._profiles import Profile
 from approx.certification.intervals import TINY, UNIT
 from approx.networks import RadialNetwork
 
-__all__ = ["Form", "Layers"]
+__all__ = ["Form", "Layer", "Layers"]
 
 Array = NDArray[np.float64]
 
@@ -96,7 +96,9 @@ class _Square(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
+    """A layer as stored, |weight|, bounds of the norms of its rows and of its own, and what its activation is."""
+
     weight: Array
     bias: Array
     magnitude: Array
@@ -105,7 +107,7 @@ class _Layer:
     profile: Profile | str | None
 
     @classmethod
-    def of(cls, weight: Array, bias: Array, profile: Profile | str | None) -> _Layer:
+    def of(cls, weight: Array, bias: Array, profile: Profile | str | None) -> Layer:
         above = 1 + (sum(weight.shape) + 64) * UNIT  # more than the rounding of a norm
         with np.errstate(over="ignore"):
             rows = np.linalg.norm(weight, axis=1) * above + weight.shape[1] * _VANISHED
@@ -143,7 +145,7 @@ class Layers:
             w, b = (value.detach().cpu().double().numpy().copy() for value in (weight, bias))
             if not (np.isfinite(w).all() and np.isfinite(b).all()):
                 raise ValueError(_checks.message(call, "NaN or infinity in the weights", "numbers", "Correct them."))
-            self.stored.append(_Layer.of(w, b, known.get(id(activation))))
+            self.stored.append(Layer.of(w, b, known.get(id(activation))))
         self.chunk = max(1, _NUMBERS // (max(widths) * (2 + self.dim_in)))  # boxes at a time
 
     def __call__(self, center: Array, radius: Array) -> list[tuple[NDArray[np.int64], Form]]:
@@ -179,7 +181,7 @@ class Layers:
                     done.append((rows, form))
         return done
 
-    def _affine(self, layer: _Layer, form: Form) -> Form:
+    def _affine(self, layer: Layer, form: Form) -> Form:
         count = layer.weight.shape[1] + 2
         rounding = count * (self.unit + UNIT) * 1.01  # of the network's sum and of ours
         terms = layer.weight @ form.terms

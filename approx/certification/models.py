@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from approx.certification._profiles import Profile
 from approx.certification._series import Basis, composed, known, multiplied, reach
-from approx.certification.forms import Layers
+from approx.certification.forms import Layer, Layers
 from approx.certification.intervals import TINY, UNIT, Interval, unchecked, up
 from approx.certification.jets import Jet
 from approx.certification.taylor import Taylor
@@ -53,11 +53,11 @@ class Models:
         with np.errstate(all="ignore"):
             for layer in self.layers.stored:
                 terms, error = self._affine(layer, terms, error)
-                if layer.profile is not None:
+                if isinstance(layer.profile, Profile):
                     terms, error = self._activate(layer.profile, terms, error)
         return Taylor(self.basis, terms.transpose(0, 2, 1), error.T)
 
-    def _affine(self, layer, terms: Array, error: Array) -> tuple[Array, Array]:
+    def _affine(self, layer: Layer, terms: Array, error: Array) -> tuple[Array, Array]:
         # Zeros are multiplied and added without rounding. Of the additions, in any order, only the last has a result
         # as small as the sum, where terms cancel.
         used = np.count_nonzero(layer.weight, axis=1)[:, None]
@@ -93,9 +93,9 @@ class Models:
         shrunk = (missing + reach(square) * (2 * UNIT)) / radius * (1 + 4 * UNIT) + TINY
         shrunk = np.where(lost, np.inf, shrunk)
         scale = composed(self.basis, factor.terms, inner, shrunk, factor.error)
-        spread = (np.broadcast_to(part[..., None, :], shape).reshape(*shape[:-2], -1)
-                  for part, shape in zip(scale, (terms.shape, error.shape), strict=True))  # fmt: skip
-        product, rest = multiplied(self.basis, *spread, *flat)
+        factors = np.broadcast_to(scale[0][:, None], terms.shape).reshape(len(terms), -1)
+        doubt = np.broadcast_to(scale[1], error.shape).reshape(-1)
+        product, rest = multiplied(self.basis, factors, doubt, *flat)
         size = (np.abs(terms).sum(axis=0) + error) * (1 + (len(terms) + 4) * UNIT)
         rest = rest.reshape(dims, count) + self._evaluation(profile, factor.bounds, middle, radius, size)
         return known(product.reshape(terms.shape), rest * (1 + 4 * UNIT))

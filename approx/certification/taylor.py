@@ -102,7 +102,8 @@ class Taylor(Operand):
         return Taylor(self.basis, terms, combine([part.error for part in lifted]))
 
     def _length(self, parts: list[Taylor]) -> Taylor:
-        return np.sqrt(functools.reduce(np.add, [np.square(part) for part in parts]))
+        total: Any = functools.reduce(np.add, [np.square(part) for part in parts])
+        return np.sqrt(total)
 
     def _shaped(self, shape: tuple[int, ...]) -> Taylor:
         """Broadcast to a shape."""
@@ -148,7 +149,7 @@ class Taylor(Operand):
     def _negative(self) -> Taylor:
         return Taylor(self.basis, -self.terms, self.error)
 
-    def _range_model(self, found: Interval) -> Taylor:
+    def _range_model(self, found: Any) -> Taylor:
         """The constant model of an interval."""
         terms = np.zeros((len(self.basis), *found.shape))
         terms[0] = found.lo / 2 + found.hi / 2
@@ -174,8 +175,8 @@ class Taylor(Operand):
             rest = (rest * step + doubt) * (1 + 4 * UNIT)
         inner = self.terms.copy()
         inner[0] = 0.0
-        flat = (part.reshape(len(part), -1) for part in (numbers, inner))
-        terms, error = composed(self.basis, *flat, self.error.reshape(-1), rest.reshape(-1))
+        columns, flat = numbers.reshape(len(numbers), -1), inner.reshape(len(inner), -1)
+        terms, error = composed(self.basis, columns, flat, self.error.reshape(-1), rest.reshape(-1))
         terms, error = terms.reshape(inner.shape), error.reshape(self.shape)
         better = regular & (reach(terms) + error < 2 * whole.error)
         return Taylor(self.basis, np.where(better, terms, whole.terms), np.where(better, error, whole.error))
