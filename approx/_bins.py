@@ -21,6 +21,7 @@ _AXES = 3  # bins span at most this many coordinates; the rest is decided by the
 _ENTRIES_PER_CELL = 32
 _CACHED = 1 << 15  # cells
 _RANGES = 1 << 12
+_TOGETHER = 1 << 17  # points
 
 
 class Bins:
@@ -60,22 +61,21 @@ class Bins:
         placed (k, n) : the points in the coordinates of the boxes
         """
         count = points.shape[0]
-        found, bins = np.empty(count, np.int64), np.empty(count, np.int64)
-
-        def place(start: int, stop: int) -> None:
-            _flat_bins(placed[start:stop], self._origin, self._scale, self._per_axis, bins[start:stop])
-
-        for_slices(place, count, align=1)
+        found = np.empty(count, np.int64)
         spread = len(self._table) > _CACHED and count > 1024
-        order, keys = np.arange(count), bins
-        if spread:
-            keys = np.empty_like(bins)
-            _sort(bins, len(self._starts) - 1, order, keys)
         tests = []
 
         def work(start: int, stop: int) -> None:
-            tables = (self._starts, self._lists, self._table, self._ids)
-            tests.append(_find(points, order[start:stop], keys[start:stop], *tables, found))
+            for first in range(start, stop, _TOGETHER):
+                part = slice(first, min(first + _TOGETHER, stop))
+                bins = np.empty(part.stop - first, np.int64)
+                _flat_bins(placed[part], self._origin, self._scale, self._per_axis, bins)
+                order, keys = np.arange(len(bins)), bins
+                if spread:
+                    keys = np.empty_like(bins)
+                    _sort(bins, len(self._starts) - 1, order, keys)
+                tables = (self._starts, self._lists, self._table, self._ids)
+                tests.append(_find(points[part], order, keys, *tables, found[part]))
 
         for_slices(work, count, align=1)
         return found, sum(tests)
