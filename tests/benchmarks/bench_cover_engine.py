@@ -1,12 +1,13 @@
 """First cell that holds a point: cost as the number of cells grows, and against the network's layers as torch modules.
 
-    python -m tests.benchmarks.bench_cover_engine
+    python -m tests.benchmarks.bench_cover_engine [points]
 
 One thread, processor time, medians of five runs. Every answer is checked against a scan on a sample.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 
 import numpy as np
@@ -16,7 +17,7 @@ from approx._lookup import CellIndex
 from tests.benchmarks._timing import medians
 from tests.benchmarks.bench_engine import Loop, step, weights
 
-POINTS = 100_000
+POINTS = int(float(sys.argv[1])) if len(sys.argv) > 1 else 100_000
 _LAYERS = 50  # of the loop that is timed; its cost per layer is the same for all
 
 
@@ -48,17 +49,20 @@ def main() -> None:
             loop, state = Loop(weight, bias, step), torch.randn(POINTS, dim + 2, dtype=torch.float64)
             with torch.no_grad():
                 (plain,) = medians(lambda loop=loop, state=state: loop(state))
+            x = rng.uniform(size=(POINTS, dim))
+            made = []
             for cells in (1_000, 10_000, 100_000, 1_000_000):
                 centers, radii = make(cells, dim)
-                x = rng.uniform(size=(POINTS, dim))
                 start = time.process_time()
                 index = CellIndex(centers, np.repeat(radii[:, None], dim, axis=1), radii=radii)
-                build = time.process_time() - start
+                made.append((len(centers), index, time.process_time() - start))
                 check(index, centers, radii, x)
-                (seconds,) = medians(lambda index=index, x=x: index.find(x))
-                ratio = plain / _LAYERS * len(centers) / seconds
+            # All sizes take turns, so that what else the machine does falls on all of them.
+            times = medians(*(lambda index=index, x=x: index.find(x) for _, index, _ in made))
+            for (cells, index, build), seconds in zip(made, times, strict=True):
+                ratio = plain / _LAYERS * cells / seconds
                 print(
-                    f"{name:<12} {dim:3} {len(centers):9,} {build:9.2f} {1e9 * seconds / POINTS:10.0f} "
+                    f"{name:<12} {dim:3} {cells:9,} {build:9.2f} {1e9 * seconds / POINTS:10.0f} "
                     f"{index.work:11.1f} {ratio:18,.0f}x",
                     flush=True,
                 )

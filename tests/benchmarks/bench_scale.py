@@ -1,4 +1,4 @@
-"""A network of a million layers: built from a cover, saved, loaded, evaluated, compressed; time and memory.
+"""A network of a million layers: built from a cover, saved, loaded, evaluated, compressed, certified; time and memory.
 
 python -m tests.benchmarks.bench_scale [layers]
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import approx
+from approx.certification import pieces
 from constructions import constant_width
 
 
@@ -24,13 +25,13 @@ class Clock:
     def lap(self, what: str) -> None:
         wall, processor = time.perf_counter(), time.process_time()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{what:<28} {wall - self.wall:7.2f} s {processor - self.processor:7.2f} s {peak:6.2f} GB", flush=True)
+        print(f"{what:<40} {wall - self.wall:7.2f} s {processor - self.processor:7.2f} s {peak:6.2f} GB", flush=True)
         self.wall, self.processor = time.perf_counter(), time.process_time()
 
 
 def main() -> None:
     side = round(float(sys.argv[1] if len(sys.argv) > 1 else 1_000_000) ** 0.5)
-    print("                                  wall  processor  peak memory")
+    print("                                              wall  processor  peak memory")
     clock = Clock()
     target = approx.targets.gaussian(dim=2)
     axis = np.linspace(-3, 3, side)
@@ -56,6 +57,14 @@ def main() -> None:
     assert (cells[:1024] >= 0).any() and np.abs(values - built.cover(x[:1024])).max() < 1e-6
     approx.compress(loaded)
     clock.lap("compress")
+    found = pieces(loaded)
+    clock.lap("pieces, with error bounds")
+    assert found.outside_error(target.affine) == (True, 0.0)
+    clock.lap("exact slope outside")
+    width = axis[1] - axis[0]
+    proof = approx.certify(loaded, target, eps=float(width), max_seconds=600.0)
+    clock.lap(f"certify, pieces included, {proof.samples:,} boxes")
+    assert proof.proves(float(width)), proof
 
 
 if __name__ == "__main__":
