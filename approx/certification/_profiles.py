@@ -98,9 +98,12 @@ def _differentiated(function: Callable) -> Bounds:
         jet = function(Jet.variables(flat)[:, 0])
         if not isinstance(jet, Jet) or jet.shape != (len(flat),):
             raise TypeError(f"interval_h returned {_checks.show(jet)} for {len(flat)} intervals")
+
+        def shaped(part: Interval) -> Interval:
+            return unchecked(*(np.broadcast_to(end, (len(flat),)).reshape(r.shape) for end in (part.lo, part.hi)))
+
         slope = jet.partials[0]
-        slope = np.broadcast_to(unchecked(np.zeros(1), np.zeros(1)) if slope is None else slope, (len(flat),))
-        return tuple(unchecked(part.lo.reshape(r.shape), part.hi.reshape(r.shape)) for part in (jet.value, slope))
+        return shaped(jet.value), shaped(unchecked(np.zeros(1), np.zeros(1)) if slope is None else slope)
 
     return bounds
 

@@ -131,7 +131,8 @@ class Enclosure:
                 # (x - p).(c - p) <= 0 for the nearest point p of the box, so |x - p|^2 <= |x - c|^2 - |c - p|^2.
                 nearest = box.project(centers)
                 gap = np.square(down(np.abs(centers - nearest))).sum(axis=1)
-                centers, radii = nearest, up(np.sqrt(np.maximum(up(radii * radii, 8) - down(gap, n + 8), 0.0)), 8)
+                shrunk: Array = up(np.sqrt(np.maximum(up(radii * radii, 8) - down(gap, n + 8), 0.0)), 8)
+                centers, radii = nearest, shrunk
         low, high = self._enclose(call, lower, upper, affine)
         if self._forms:
             size = max(1, BALLS // n)
@@ -200,7 +201,7 @@ def enclosure_of(target: Target) -> Enclosure:
     proved = target.lipschitz_source == "proved"
     if target.enclosure is not None:
         basis = "the target's enclosure" if proved else "the target's enclosure, as claimed by the caller"
-        return Enclosure(target, basis, not proved, _given_bounds(target))
+        return Enclosure(target, basis, not proved, _given_bounds(target, target.enclosure))
     if target.modulus is None or target.lipschitz_source == "estimated":
         known = "no Lipschitz constant" if target.modulus is None else "a Lipschitz constant estimated from samples"
         received = f"a target {target.name!r} with {known}, whose fn does not run on intervals ({refused})"
@@ -218,10 +219,12 @@ def function_of(target: Target, affine: AffineMap | None = None) -> Callable[[An
     def evaluate(x: Any) -> Any:
         if isinstance(target.fn, Expression):
             parts = target.fn.evaluate(list(x.T))
-            values = np.stack([p if isinstance(p, Operand) else np.full(len(x), p) for p in parts], axis=1)
+            values: Any = np.stack([p if isinstance(p, Operand) else np.full(len(x), p) for p in parts], axis=1)
         else:
-            torch_code = isinstance(target.fn, TorchFunction) and isinstance(x, Operand)
-            values = through_torch(target.fn.fn, x) if torch_code else target.fn(x)
+            if isinstance(target.fn, TorchFunction) and isinstance(x, Operand):
+                values = through_torch(target.fn.fn, x)
+            else:
+                values = target.fn(x)
             if not isinstance(values, Operand):
                 values = _checks.real_array(f"target {target.name!r}", "the values of fn", values)
         if target.dim_out == 1 and values.shape == (len(x),):
@@ -302,7 +305,8 @@ def _interval_bounds(target: Target, differentiable: bool) -> Bounds:
                 unknown = np.full((1, target.dim_out), np.inf)
                 return unchecked(-unknown, unknown)
             half = len(boxes) // 2
-            return np.concatenate([natural(function, boxes[:half]), natural(function, boxes[half:])])
+            halves = [natural(function, boxes[:half]), natural(function, boxes[half:])]
+            return halves[0]._join(halves, np.concatenate)
 
     def bounds(lower: Array, upper: Array, affine: AffineMap | None) -> Interval:
         function, boxes = function_of(target, affine), _boxes(lower, upper)
@@ -323,11 +327,11 @@ def _interval_bounds(target: Target, differentiable: bool) -> Bounds:
     return bounds
 
 
-def _given_bounds(target: Target) -> Bounds:
+def _given_bounds(target: Target, enclosure: Callable[[Array, Array], tuple[Array, Array]]) -> Bounds:
     def bounds(lower: Array, upper: Array, affine: AffineMap | None) -> Interval:
         call, shape = f"the enclosure of target {target.name!r}", (len(lower), target.dim_out)
         with np.errstate(all="ignore"):
-            low, high = (_checks.real_array(call, "its value", end) for end in target.enclosure(lower, upper))
+            low, high = (_checks.real_array(call, "its value", end) for end in enclosure(lower, upper))
         if low.shape != high.shape or (low.shape != shape and (low.shape != shape[:1] or shape[1] > 1)):
             received = f"bounds of shapes {low.shape} and {high.shape}"
             raise ValueError(_checks.message(call, received, f"shape {shape}", "Return two arrays (k, m)."))
