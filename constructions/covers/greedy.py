@@ -59,6 +59,10 @@ def greedy(
     samples, whichever takes the fewest cells in a quick trial on a coarse grid. If the builder cannot use it, one more
     cell with its value holds the whole domain. On all of R^n with a slope, the cells are balls.
 
+    About an extremum whose level sets are ellipsoids, the cells are nested ones along them, as those of `nested`: a
+    hill of height h above L takes ceil((h - e) / (2 e)) of them, e = 0.98 eps, the least number with that margin, and a
+    cell low down may hold several hills.
+
     values : "chebyshev" only: a cell takes the middle of what it shows
     everywhere, overlap, max_cells : as for `uniform`
     seed : of the search; the same seed gives the same cover, unless max_seconds ends it

@@ -51,7 +51,10 @@ def nested(problem: Problem) -> Cover:
     limit of f, unless another one saves a cell), or on a compact domain a + b w.x such that the fewest strips are left.
     Where g is monotone, N is the lower bound: the least number, over affine L that depend on t only, of intervals of
     length 2 eps that hold f({|f - L| > eps}). For exp(-|x|^2) on R^n this is ceil((1 - 2 eps) / (2 eps)). For others,
-    cos(3|x|) for instance, every wave has its own shells, and the lower bound is not met.
+    cos(3|x|) for instance, every wave has its own shells, and the lower bound is not met. Where (1 - 2 eps) / (2 eps)
+    is a whole number, the small share of eps that a builder keeps for rounding costs one layer more.
+
+    Where f has several extrema, `greedy` nests ellipsoids about every one of them, as here about one.
 
     values : "chebyshev" only: the centre of a nested ball has another value than the shell that it paints
     everywhere, overlap, max_cells : as for `uniform`
@@ -83,7 +86,7 @@ def nested(problem: Problem) -> Cover:
 
 def _refusal(problem: Problem, because: str) -> NotNested:
     received = f"target {problem.target.name!r}: {because}"
-    action = "Use cover='adaptive', or declare levels= if you know them."
+    action = "Use cover='greedy', which nests ellipsoids about every extremum, or declare levels= if you know them."
     return NotNested(_checks.message(problem.call, received, "a function of one quantity |A (x - c)| or w.x", action))
 
 

@@ -13,6 +13,7 @@ import constructions
 from approx import Ball, Box, WholeSpace, targets
 from approx.activations import StepReLU, activation
 from approx.affine import AffineMap
+from approx.covers import Cover
 from approx.networks import RadialNetwork
 
 
@@ -311,6 +312,83 @@ NAMES = (
     "step_relu",
     "radial_identity",
 )
+
+
+def quantities(c):
+    """Forms along one quantity hold the values at points of its level sets, and rounding is not forgotten."""
+    functions = [
+        lambda x: (x[:, 0] + 2) * x[:, 1] - x[:, 0] ** 2 / 3,
+        lambda x: 1 - np.einsum("ki,ki->k", x, x - 0.5),
+        lambda x: np.tanh(x @ np.arange(1.0, 3.0)) + x[:, 1],
+    ]
+    rng = np.random.default_rng(6)
+    slanted = np.array([[2.0, 0.7], [0.7, 1.0]])
+    direction = np.array([1.0, -2.0])
+    for kind, t in (
+        ({"gram": slanted}, lambda y: np.einsum("ki,ij,kj->k", y, slanted, y)),
+        ({"direction": direction}, lambda y: y @ direction),
+    ):
+        level = c._quadratics.Level(np.array([0.3, -0.8]), np.array([1.0, 2.0]), **kind)
+        y = rng.uniform(-1, 1, (2000, 2)) * level.reach
+        at, width = t(y), rng.choice([1e-9, 1e-2, 1.0], 2000)
+        for function in functions:
+            values = function(level.center + y)
+            found = function(c._quadratics.LevelForm.variables(level, at - width * rng.random(2000), at + width)).bounds
+            noise = 1e-14 * (1 + np.abs(values))
+            assert (found.lo <= values + noise).all() and (values - noise <= found.hi).all()
+    # Rounding adds up: the exact sum of so many stored numbers must be held.
+    point = c._quadratics.Level(np.zeros(1), np.array([1e-300]), gram=np.eye(1))
+    total = c._quadratics.LevelForm.variables(point, np.zeros(1), np.zeros(1))
+    for _ in range(300):
+        total = total + 0.1
+    found = total.form.range(total.t)
+    assert float(found.lo.ravel()[0]) <= 300 * Fraction(0.1) <= float(found.hi.ravel()[0])
+
+
+def level_sets(c):
+    """No point of the core errs by more than the bound along level sets: balls, ellipsoids, slabs; on boxes and balls;
+    with affine maps that depend on more; with boundaries known up to a collar only."""
+    slanted = np.array([[1.0, 1.0], [0.0, 0.5]])
+    slab = np.array([[1.0, -2.0], [0.0, 1e-4]])
+    box, disk = Box([-2.0, -2.0], [2.0, 2.0]), Ball([0.5, 0.0], 2.5)
+    center, across = np.array([0.3, -0.2]), np.array([0.1, -0.2])
+    balls, flat = {"radii": [0.8, 1.5]}, AffineMap.constant([0.2], 2)
+
+    def hill(x):
+        return np.exp(-np.square(x - center).sum(axis=1))
+
+    def bowl(x):
+        return np.square(x - center).sum(axis=1)
+
+    def valley(x):
+        return np.square((x - center) @ slanted.T).sum(axis=1)
+
+    def slope(x):
+        return x[:, 0] - 2 * x[:, 1]
+
+    for shape, values, affine, domain, shift, function in (
+        (balls, [1.0, -0.5], flat, box, 0.0, hill),
+        (balls, [1.0, -0.5], AffineMap([[0.5, 0.5]], [0.0]), box, 0.0, lambda x: 0.1 * bowl(x) - 2),
+        (balls, [1.0, -0.5], flat, disk, 0.0, bowl),
+        (balls, [1.0, -0.5], flat, box, 0.2, hill),
+        (balls, [1.4, 0.3], flat, box, 0.2, hill),
+        ({"shapes": [slanted, slanted / 2]}, [1.0, -0.5], flat, box, 0.0, valley),
+        ({"shapes": [slab, slab / 2]}, [8.0, -0.5], flat, box, 0.0, slope),
+        ({"shapes": [slab, slab / 2]}, [0.5, 0.4], AffineMap([[-0.5, 1.0]], [0.2]), Box([-1, -2], [3, 1]), 0.0, slope),
+    ):
+        target = targets.from_numpy(function, 2, domain=domain.bounding_box(), lipschitz=None)
+        centers = np.stack([center, center + (across if "shapes" in shape and function is slope else 0.0)])
+        cover = Cover(centers, np.reshape(values, (2, 1)), affine, **shape)
+        cells, enclosure = c.cells.Cells.of(cover, shift), c.enclosures.enclosure_of(target)
+        question = c._question.Question(cells, cover.values, affine, 0.0, enclosure, (domain,), domain.bounding_box())
+        found = c._levels.by_levels(question, None, 1e-3, 30.0)
+        points = np.concatenate([domain.sample(20_000), domain.project(domain.bounding_box().grid(3))])
+        points = np.concatenate([points, domain.project(cover.boundary_points(2000)[0])])
+        worst = 0.0
+        for moved in (0.0,) if not shift else (-0.95 * shift, 0.95 * shift):
+            other = cover if not shift else replace(cover, radii=cover.radii + moved)
+            worst = max(worst, float(np.abs(other(points) - target(points)).max()))
+        assert worst <= found.upper * (1 + 1e-9)
 
 
 def forms(c):
