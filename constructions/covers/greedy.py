@@ -34,6 +34,7 @@ Array = NDArray[np.float64]
 _MARGIN = 0.02  # of eps, for what happens between samples
 _LINES = {1: 1, 2: 4, 3: 1}
 _ROUGHLY, _QUICK = 1.0, Effort(starts=2, steps=100)  # of trials: steps of the grid in which f changes by eps; search
+_CLEARLY = 0.9  # of the cells that the middle of the values takes, a better background takes at most
 _ENDED = ("max_seconds", "interrupted")
 
 
@@ -161,7 +162,9 @@ class _Search:
             if stopped in _ENDED:
                 return best, stopped
             if stopped == "painted":
-                best, limit = problem, max(len(cells) - 1, 0)
+                # Where the middle of the values takes about as many, the difference is noise.
+                share = _CLEARLY if problem is found[0] else 1.0
+                best, limit = problem, max(min(int(share * len(cells)), len(cells) - 1), 0)
         return best, ""
 
     def _paint(
