@@ -40,7 +40,7 @@ def test_mnist_files_plain_and_compressed(folder):
 
 def test_without_scikit_learn_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ImportError, match=r"no scikit-learn; required .* pip install 'radial-approx\[experiments\]'"):
+    with pytest.raises(ImportError, match=r"no scikit-learn; required .* pip install scikit-learn"):
         load_digits()
 
 
