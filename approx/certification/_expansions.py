@@ -107,12 +107,11 @@ def power(exponent: float) -> Rule:
                 found.append(found[-1] * inverse * (_exact(exponent, j) / (j + 1.0)))
             return found
         # Monotone on either side of 0, so the ends decide; a few roundings each, in factors of at most 2.
-        ends = [found[0].lo / 2 + found[0].hi / 2] if x.lo is x.hi else [value(end) for end in (x.lo, x.hi)]
-        inverses = [1 / end for end in ((x.lo,) if x.lo is x.hi else (x.lo, x.hi))]
+        ends, inverses = (value(x.lo), value(x.hi)), (1 / x.lo, 1 / x.hi)
         for j in range(order):
             factor = (exponent - j) / (j + 1.0)
-            ends = [end * inverse * factor for end, inverse in zip(ends, inverses, strict=True)]
-            low, high = np.minimum(ends[0], ends[-1]), np.maximum(ends[0], ends[-1])
+            ends = ends[0] * inverses[0] * factor, ends[1] * inverses[1] * factor
+            low, high = np.minimum(*ends), np.maximum(*ends)
             slack = (4 * j + 24) * UNIT * np.maximum(np.abs(low), np.abs(high)) + 2.0**20 * TINY
             found.append(unchecked(low - slack, high + slack))
         return found

@@ -42,7 +42,7 @@ class Difference:
     def __init__(self, network: RadialNetwork, enclosure: Enclosure, call: str = "Difference"):
         self.layers = Layers(network, call)
         self.enclosure = enclosure
-        followed = Models.follow(self.layers) and enclosure.followed and not obstacle(enclosure.target, _modelled)
+        followed = Models.follow(self.layers) and enclosure.followed and not obstacle(enclosure.target, _by_models)
         self.models = Models(self.layers) if followed else None
         self._at_points = Models(self.layers, 1) if followed else None
         self.together = _TOGETHER if followed else 1  # boxes to begin with: one takes nearly as long
@@ -125,7 +125,7 @@ def _chunks(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _modelled(function: Callable[[Any], Any], boxes: Interval) -> Interval:
+def _by_models(function: Callable[[Any], Any], boxes: Interval) -> Interval:
     """Bounds by Taylor models, to see whether the function can be followed."""
     middle = boxes.lo / 2 + boxes.hi / 2
     basis = Basis.of(boxes.shape[-1], 3)

@@ -84,7 +84,7 @@ class Taylor(Operand):
     def _lift(self, value: Any) -> Taylor:
         if isinstance(value, Taylor):
             return value
-        constant = unchecked(0.0, 0.0)._lift(value).lo  # checks it
+        constant = _constant(value)
         terms = np.zeros((len(self.basis), *constant.shape))
         terms[0] = constant
         return Taylor(self.basis, *known(terms, np.zeros(constant.shape)))
@@ -120,7 +120,7 @@ class Taylor(Operand):
         return Taylor(self.basis, *added(a.terms, a.error, b.terms, b.error))
 
     def _plus_constant(self, other: Any) -> Taylor:
-        number = unchecked(0.0, 0.0)._lift(other).lo
+        number = _constant(other)
         moved = self._shaped(np.broadcast_shapes(self.shape, number.shape))
         terms = moved.terms.copy()
         terms[0] += number
@@ -140,7 +140,7 @@ class Taylor(Operand):
         return Taylor(self.basis, terms.reshape(-1, *shape), error.reshape(shape))
 
     def _times_constant(self, other: Any) -> Taylor:
-        number = unchecked(0.0, 0.0)._lift(other).lo
+        number = _constant(other)
         moved = self._shaped(np.broadcast_shapes(self.shape, number.shape))
         terms = moved.terms * number
         error = moved.error * np.abs(number) + np.abs(terms).sum(axis=0) * UNIT + len(terms) * TINY
@@ -168,9 +168,8 @@ class Taylor(Operand):
         numbers = np.stack([part.lo[0] / 2 + part.hi[0] / 2 for part in series[:-1]])
         step = (reach(self.terms) + self.error) * (1 + 4 * UNIT)
         rest = np.maximum(np.abs(series[-1].lo[1]), np.abs(series[-1].hi[1]))
-        for part, number in zip(
-            reversed(series[:-1]), numbers[::-1], strict=True
-        ):  # (rest) step + doubt of each number
+        # By Horner's scheme: the remainder, and by how much each coefficient may be off.
+        for part, number in zip(reversed(series[:-1]), numbers[::-1], strict=True):
             doubt = up(np.maximum(part.hi[0] - number, number - part.lo[0]), 2)
             rest = (rest * step + doubt) * (1 + 4 * UNIT)
         inner = self.terms.copy()
@@ -182,10 +181,15 @@ class Taylor(Operand):
         return Taylor(self.basis, np.where(better, terms, whole.terms), np.where(better, error, whole.error))
 
 
+def _constant(value: Any) -> Array:
+    """A float64 array of what intervals accept as constants. Raises TypeError for NaN and other dtypes."""
+    return unchecked(0.0, 0.0)._lift(value).lo
+
+
 def _divide(like: Taylor, a: Any, b: Any) -> Taylor:
     if isinstance(b, Taylor):
         return b._function(RULES[np.reciprocal])._times(a)
-    number = unchecked(0.0, 0.0)._lift(b).lo
+    number = _constant(b)
     inverse = 1 / number
     scaled = a._times_constant(inverse)
     # The inverse was rounded; where it is no normal number, nothing is claimed.

@@ -124,6 +124,11 @@ class Problem:
         return self.region
 
     @property
+    def round_only(self) -> bool:
+        """Whether cells must be balls: on all of R^n, a slope passes exactly through the layers of balls only."""
+        return not self.domain.compact and not self.affine.is_constant
+
+    @property
     def known_tail(self) -> float:
         """A bound of |f - L| beyond the region; 0 where the region is the whole domain."""
         return self.tail if self.reach < math.inf else 0.0

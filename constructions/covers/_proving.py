@@ -33,7 +33,6 @@ def prove(
     cells: list[Cell],
     area: Box | Ball,
     *,
-    round_only: bool = False,
     small: tuple[Array, Array, Array] | None = None,
     words: str = "greedy",
 ) -> Cover:
@@ -42,9 +41,9 @@ def prove(
     Where the builder has no affine map outside the cells, a last one holds the whole domain. Branch and bound looks
     for points with |F - f| > eps; each gets a ball on top on which f stays within 0.98 eps of its value there, and the
     search begins anew. `error_bound` is nan where nothing bounds f between points, or the search ends undecided.
-    round_only : all cells are balls; small : centres, values and radii of balls beneath them; words : the strategy
+    small : centres, values and radii of balls beneath them; words : the strategy
     """
-    cover = _assemble(problem, cells, round_only, small, words)
+    cover = _assemble(problem, cells, small, words)
     try:
         oracle = enclosure_of(problem.target)
     except EnclosureUnavailable:
@@ -68,9 +67,7 @@ def prove(
     return replace(cover, strategy=words, error_bound=max(bracket.upper, problem.known_tail) if proved else np.nan)
 
 
-def _assemble(
-    problem: Problem, cells: list[Cell], round_only: bool, small: tuple[Array, Array, Array] | None, words: str
-) -> Cover:
+def _assemble(problem: Problem, cells: list[Cell], small: tuple[Array, Array, Array] | None, words: str) -> Cover:
     n, m = problem.affine.dim_in, problem.affine.dim_out
     centers, shapes = [np.empty((0, n))], [np.empty((0, n, n))]
     values = [np.empty((0, m))]
@@ -92,8 +89,8 @@ def _assemble(
         np.concatenate(centers),
         np.concatenate(values),
         problem.affine,
-        radii=1 / matrices[:, 0, 0] if round_only else None,
-        shapes=None if round_only else matrices,
+        radii=1 / matrices[:, 0, 0] if problem.round_only else None,
+        shapes=None if problem.round_only else matrices,
         strategy=words,
         overlap=problem.overlap,
     )

@@ -104,16 +104,14 @@ def greedy(
     search = _Search(problem, area, walled, effort or Effort(), seed, deadline, progress)
     cells, stopped = search.run(tries)
     problem = search.problem
-    # On all of R^n, a slope passes exactly through the layers of balls only.
-    round_only = not problem.domain.compact and not problem.affine.is_constant
     if stopped == "max_cells":
         raise problem.too_many(f"more than {problem.max_cells} ellipsoids")
     if stopped == "painted":
-        return prove(problem, cells, area, round_only=round_only)
+        return prove(problem, cells, area)
     because = "interrupted" if stopped == "interrupted" else f"ended by max_seconds = {max_seconds:g}"
     small = beneath(replace(problem, eps=search.eps), cells)
     words = f"greedy, {because}: {len(cells):,} large cells, {len(small[0]):,} adaptive ones beneath"
-    return prove(problem, cells, area, round_only=round_only, small=small, words=words)
+    return prove(problem, cells, area, small=small, words=words)
 
 
 class _Search:
@@ -181,7 +179,7 @@ class _Search:
             np.random.default_rng(seed),
             limit,
             center=source_of(problem, self.area),
-            round_only=not problem.domain.compact and not problem.affine.is_constant,
+            round_only=problem.round_only,
             deadline=self.deadline,
             progress=progress,
         )
