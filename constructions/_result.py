@@ -6,7 +6,6 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from approx.certification import Certificate
 from approx.covers import Cover
 from approx.depth import DepthBound, depth_lower_bound
 from approx.domains import Ball, Box, WholeSpace
@@ -14,7 +13,7 @@ from approx.evaluation import SupError
 from approx.networks import RadialNetwork
 from approx.targets import Target
 from constructions._gadgets import Rounding
-from constructions._printing import runs
+from constructions._measured import Measured
 
 __all__ = ["Assembly", "Construction"]
 
@@ -42,7 +41,7 @@ class Assembly:
 
 
 @dataclass(frozen=True, eq=False)
-class Construction:
+class Construction(Measured):
     """A network built for a target, with everything needed to check it.
 
     network : the radial network
@@ -72,18 +71,6 @@ class Construction:
     report: SupError | None
     seconds: float
 
-    @property
-    def hidden_layers(self) -> int:
-        return self.network.hidden_layers
-
-    @property
-    def hidden_widths(self) -> tuple[int, ...]:
-        return self.network.hidden_widths
-
-    @property
-    def parameters(self) -> int:
-        return self.network.parameter_count
-
     @functools.cached_property
     def lower_bound(self) -> DepthBound | None:
         """How many hidden layers every Step-ReLU network with this tolerance needs, computed when first asked for (a
@@ -95,7 +82,6 @@ class Construction:
 
     def provenance(self) -> dict[str, Any]:
         """What a saved file should remember, as JSON-able values."""
-        report = self.report
         return {
             "target": self.target.name,
             "eps": self.eps,
@@ -106,14 +92,7 @@ class Construction:
             "lipschitz": self.target.lipschitz,
             "lipschitz_source": self.target.lipschitz_source,
             "cells": len(self.cover),
-            "hidden_layers": self.hidden_layers,
-            "hidden_widths": runs(self.hidden_widths),
-            "parameters": self.parameters,
-            "lower": None if report is None else report.lower,
-            "upper": None if report is None else report.upper,
-            "claim": "not measured" if report is None else report.claim,
-            "rests_on": [] if report is None else list(report.rests_on),
-            "certificate": report.to_dict() if isinstance(report, Certificate) else None,
+            **self._record(),
             "seconds": self.seconds,
         }
 
@@ -130,10 +109,5 @@ class Construction:
             lines.append(
                 f"  depth    {self.hidden_layers:,} hidden layers{ratio}; no Step-ReLU network has under {least:,}"
             )
-        if self.report is None:
-            lines.append("  error    not measured")
-        else:
-            upper = self.report.upper
-            bound = ", upper bound not certified" if upper is None else f" <= {upper:.6g}, {self.report.claim}"
-            lines.append(f"  error    {self.report.lower:.6g} <= sup|F - f|{bound}")
+        lines.append(self._error())
         return "\n".join(lines)

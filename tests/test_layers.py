@@ -28,7 +28,7 @@ LEVELS = {
     "constructions": [
         {"_frames"},
         {"_gadgets", "_moves", "_help", "_printing", "_arguments", "covers"},
-        {"_strokes", "_gallery", "_evaluate", "_certify", "_compress", "_export", "_reproduce"},
+        {"_measured", "_strokes", "_gallery", "_evaluate", "_certify", "_compress", "_export", "_reproduce"},
         {"_result"},
         {"_construction"},
         {"widening", "constant_width", "narrow", "minimal", "radial_basis"},

@@ -12,7 +12,7 @@ from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import SupError
 from approx.networks import RadialNetwork
 from approx.targets import Target
-from constructions._printing import runs
+from constructions._measured import Measured
 from constructions.radial_basis.design import Fit
 from constructions.radial_basis.tails import displacement, features_beyond
 
@@ -43,7 +43,7 @@ class SampleReport:
 
 
 @dataclass(frozen=True, eq=False)
-class RadialBasis:
+class RadialBasis(Measured):
     """A radial-basis network built for a target or from samples.
 
     network : hidden layers of width n + m + 1
@@ -81,18 +81,6 @@ class RadialBasis:
         return "samples" if self.samples is None else f"{self.samples.count:,} samples"
 
     @property
-    def hidden_layers(self) -> int:
-        return self.network.hidden_layers
-
-    @property
-    def hidden_widths(self) -> tuple[int, ...]:
-        return self.network.hidden_widths
-
-    @property
-    def parameters(self) -> int:
-        return self.network.parameter_count
-
-    @property
     def attainable(self) -> float:
         """What rounding adds to the error, estimated: no more layers of this kind will get below it."""
         return self.fit.noise
@@ -119,7 +107,7 @@ class RadialBasis:
 
     def provenance(self) -> dict[str, Any]:
         """What a saved file should remember, as JSON-able values."""
-        report, kernel = self.report, self.fit.layers.kernel
+        kernel = self.fit.layers.kernel
         return {
             "target": self.name,
             "eps": self.eps,
@@ -135,13 +123,7 @@ class RadialBasis:
             "cancellation": self.fit.cancellation,
             "attainable": self.attainable,
             "slope_error": self.slope_error,
-            "hidden_layers": self.hidden_layers,
-            "hidden_widths": runs(self.hidden_widths),
-            "parameters": self.parameters,
-            "lower": None if report is None else report.lower,
-            "upper": None if report is None else report.upper,
-            "claim": "not measured" if report is None else report.claim,
-            "rests_on": [] if report is None else list(report.rests_on),
+            **self._record(),
             "samples": None if self.samples is None else asdict(self.samples),
             "seconds": self.seconds,
         }
@@ -177,10 +159,6 @@ class RadialBasis:
                 f"  samples  rms {data.rms:.4g}, largest {data.largest:.4g}; left out {data.cross_validated:.4g} rms, "
                 f"smoothing {data.smoothing:.1e}"
             )
-        elif self.report is None:
-            lines.append("  error    not measured")
         else:
-            upper = self.report.upper
-            bound = ", upper bound not certified" if upper is None else f" <= {upper:.6g}, {self.report.claim}"
-            lines.append(f"  error    {self.report.lower:.6g} <= sup|F - f|{bound}")
+            lines.append(self._error())
         return "\n".join(lines)

@@ -26,7 +26,9 @@ def test_a_network_of_so_many_layers_is_reported_and_saved(run, tmp_path):
     assert (status, facts["hidden_layers"], facts["hidden_widths"]) == (0, 12, [[3, 12, 0]])
     assert facts["kernel"].startswith("inverse multiquadric")
     assert 0 < facts["lower"] < 1e-3
-    assert storage.load(file).network.hidden_layers == 12
+    saved = storage.load(file)
+    assert saved.network.hidden_layers == 12
+    assert saved.provenance["certificate"]["upper"] == facts["upper"] < 1e-3
     status, out, _ = run("evaluate", file, "gaussian", "--dim", 1, "--samples", 1000, "--domain", "box:-3,3", "--json")
     assert status == 0
     assert json.loads(out)["lower"] == pytest.approx(facts["lower"], rel=0.1)

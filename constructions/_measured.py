@@ -1,0 +1,57 @@
+"""What every build has: a network and what was measured of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from approx.certification import Certificate
+from approx.evaluation import SupError
+from approx.networks import RadialNetwork
+from constructions._printing import runs
+
+__all__ = ["Measured"]
+
+
+class Measured:
+    """Base of what builds return: the sizes of the network, and the words and records of its error.
+
+    network : the radial network
+    report : its measured error; None if not measured
+    """
+
+    network: RadialNetwork
+    report: SupError | None
+
+    @property
+    def hidden_layers(self) -> int:
+        return self.network.hidden_layers
+
+    @property
+    def hidden_widths(self) -> tuple[int, ...]:
+        return self.network.hidden_widths
+
+    @property
+    def parameters(self) -> int:
+        return self.network.parameter_count
+
+    def _record(self) -> dict[str, Any]:
+        """Sizes and error as JSON-able values."""
+        report = self.report
+        return {
+            "hidden_layers": self.hidden_layers,
+            "hidden_widths": runs(self.hidden_widths),
+            "parameters": self.parameters,
+            "lower": None if report is None else report.lower,
+            "upper": None if report is None else report.upper,
+            "claim": "not measured" if report is None else report.claim,
+            "rests_on": [] if report is None else list(report.rests_on),
+            "certificate": report.to_dict() if isinstance(report, Certificate) else None,
+        }
+
+    def _error(self) -> str:
+        """One line of the repr."""
+        if self.report is None:
+            return "  error    not measured"
+        upper = self.report.upper
+        bound = ", upper bound not certified" if upper is None else f" <= {upper:.6g}, {self.report.claim}"
+        return f"  error    {self.report.lower:.6g} <= sup|F - f|{bound}"
