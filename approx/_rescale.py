@@ -24,7 +24,7 @@ from approx.activations import (
     StepReLU,
 )
 
-__all__ = ["IDENTITY", "STEP", "code", "cut", "known", "rescale"]
+__all__ = ["FAR", "IDENTITY", "STEP", "code", "cut", "known", "profile", "rescale", "rescale_one", "usual"]
 
 IDENTITY, STEP, _SQUASHING, _RATIONAL, _SIGMOID, _SWISH, _RELU, _SOFTPLUS = range(8)
 _CODES: dict[type, int] = {
@@ -39,6 +39,7 @@ _CODES: dict[type, int] = {
     ShiftedSigmoid: _SIGMOID,
     RadialSoftplus: _SOFTPLUS,
 }
+FAR = (1e16, 1e140)  # float32 and float64: radii whose squares, and those of whose inverses, do not overflow
 _FORMULAS = {"h", "profile", "forward"}  # what an instance may replace
 _compile = compiled(fastmath={"contract"}, error_model="numpy")
 
@@ -54,32 +55,31 @@ def code(activation: RadialActivation | None) -> tuple[int, float]:
 
 
 @_compile
-def _decay(t, one):  # pragma: no cover - compiled
-    """e^-|t| and 1 / (1 + e^-t)."""
-    decay = math.exp(-abs(t))
-    return decay, (one if t >= 0 else decay) / (one + decay)
-
-
-@_compile
-def _profile(code, shift, r, one):  # pragma: no cover - compiled
+def profile(code, shift, r, one):  # pragma: no cover - compiled
+    """h(r). Like all formulas here it is compiled for GPUs, too (`_cuda`), which have no min and max."""
     t = r - shift
     if code == _SQUASHING:
-        small, inverse = min(r, one), one / max(r, one)
+        small, inverse = (r, one) if r < one else (one, one / r)
         return small * small / (one + small * small) if r < one else one / (one + inverse * inverse)
     if code == _RATIONAL:
         return r / (one + r)
-    if code == _SIGMOID:
-        return _decay(t, one)[1]
-    if code == _SWISH:
-        return r * _decay(t, one)[1]
     if code == _RELU:
         return t if t > 0 or t != t else one - one
-    decay, _ = _decay(t, one)
-    return max(t, one - one) + math.log1p(decay)
+    decay = math.exp(-abs(t))
+    if code == _SOFTPLUS:
+        return (t if t > 0 else one - one) + math.log1p(decay)
+    sigmoid = (one if t >= 0 else decay) / (one + decay)
+    return r * sigmoid if code == _SWISH else sigmoid
 
 
 @_compile
-def _rescale_one(code, shift, state, k, one):  # pragma: no cover - compiled
+def usual(h, r, far, one):  # pragma: no cover - compiled
+    """Whether h(r) / r may be computed as it stands: both are within 1 / far and far, or h is 0."""
+    return (r * far > one) & (r < far) & ((h == one - one) | (abs(h) * far > one))
+
+
+@_compile
+def rescale_one(code, shift, state, k, one):  # pragma: no cover - compiled
     zero = one - one
     top = zero
     for i in range(state.shape[0]):
@@ -98,22 +98,22 @@ def _rescale_one(code, shift, state, k, one):  # pragma: no cover - compiled
         state[i, k] /= scale
         total += state[i, k] * state[i, k]
     length = math.sqrt(total)
-    h = _profile(code, shift, scale * length, one)
+    h = profile(code, shift, scale * length, one)
     for i in range(state.shape[0]):
         state[i, k] = h * (state[i, k] / length)
 
 
 @_compile
 def _factors(code, shift, squares, factors, far):  # pragma: no cover - compiled
-    """h(r) / r, and 1 where r or h is no number between 1 / far and far; returns how many of those there are."""
+    """h(r) / r, and 1 where that would lose digits; returns how many of those there are."""
     one = squares.dtype.type(1)
     unusual = 0
     for k in range(squares.shape[0]):
         r = math.sqrt(squares[k])
-        h = _profile(code, shift, r, one)
-        usual = (r * far > one) & (r < far) & ((h == one - one) | (abs(h) * far > one))
-        factors[k] = h / r if usual else one
-        unusual += not usual
+        h = profile(code, shift, r, one)
+        common = usual(h, r, far, one)
+        factors[k] = h / r if common else one
+        unusual += not common
     return unusual
 
 
@@ -130,14 +130,14 @@ def cut(state, squares):  # pragma: no cover - compiled
 def rescale(code, shift, state, squares, factors):  # pragma: no cover - compiled
     """Likewise for other activations, none of which is the identity; factors is scratch."""
     one = state.dtype.type(1)
-    far = state.dtype.type(1e140 if state.itemsize == 8 else 1e16)
+    far = state.dtype.type(FAR[1] if state.itemsize == 8 else FAR[0])
     unusual = _factors(code, shift, squares, factors, far)
     if unusual:
         for k in range(state.shape[1]):
             r = math.sqrt(squares[k])
-            h = _profile(code, shift, r, one)
-            if not ((r * far > one) & (r < far) & ((h == one - one) | (abs(h) * far > one))):
-                _rescale_one(code, shift, state, k, one)
+            h = profile(code, shift, r, one)
+            if not usual(h, r, far, one):
+                rescale_one(code, shift, state, k, one)
     for i in range(state.shape[0]):
         for k in range(state.shape[1]):
             state[i, k] *= factors[k]
