@@ -1,10 +1,10 @@
 """Compiled forward pass of deep narrow radial networks on the CPU, without gradients.
 
 Points are taken in blocks, stored coordinate by coordinate, and pushed through all layers before the next block:
-weights stream from cache, and points fill the lanes of vectors. Runs of constant width up to NARROW have a kernel per
-width whose sums stay in registers (`_tiles`); wider ones and single layers share one. Every activation has kernels of
-its own, so only what is used is compiled. Every block is padded to full size, so a point's value does not depend on the
-batch it came in. Multiplications and additions are fused, so values can differ from torch's in the last bits.
+weights stream from cache, and points fill the lanes of vectors. Long runs of constant width up to NARROW have a kernel
+per width and activation whose sums stay in registers (`_tiles`); all other runs share one per activation. A kernel is
+compiled when it is first used. Every block is padded to full size, so a point's value does not depend on the batch it
+came in. Multiplications and additions are fused, so values can differ from torch's in the last bits.
 
 An activation is given as (code, shift), see `_rescale.code`.
 """
@@ -26,6 +26,7 @@ from approx._tiles import BYTES, ROWS, SIDE, affine_tile, square_tile
 __all__ = ["Run", "chain", "growing", "layers", "unfolded"]
 
 NARROW = 16
+LONG = 8  # layers; a kernel of their own saves shorter runs at most 20 ns a point, and takes a third of a second
 _REGISTERS = 31
 _TILES = 4
 BLOCK = 64  # of the kernels for growing runs
@@ -39,9 +40,11 @@ def layers(points: NDArray, weights: NDArray, biases: NDArray, activation: Activ
     _, width, inputs = weights.shape
     code, shift = activation
     lanes = BYTES // points.itemsize
-    if width == inputs <= NARROW:
+    if width == inputs <= NARROW and len(weights) >= LONG:
         side = min(SIDE, _REGISTERS // (width + 1))
         return _run(_square(code, width, side, _TILES), _TILES * side * lanes, points, width, shift, weights, biases)
+    if code in (IDENTITY, STEP):
+        code, shift = STEP, float(code == STEP)
     return _run(_wide(code), SIDE * lanes, points, width, shift, weights, biases)
 
 
@@ -158,6 +161,8 @@ def _affine(weights, biases, layer, state, out, squares):  # pragma: no cover - 
 
 @functools.cache
 def _wide(code: int) -> Callable:
+    """A kernel for layers of any shape; that of STEP serves the identity as well, where shift = 0 instead of 1."""
+
     @_compile
     def kernel(points, weights, biases, shift, result):  # pragma: no cover - compiled
         block = SIDE * (BYTES // points.itemsize)
@@ -169,10 +174,10 @@ def _wide(code: int) -> Callable:
             stop = _load(points, start, state)
             for layer in range(count):
                 _affine(weights, biases, layer, state, out, squares[0])
-                if code == STEP:
-                    cut(out[:height], squares[0])
-                elif code != IDENTITY:
+                if code != STEP:
                     rescale(code, shift, out[:height], squares[0], squares[1])
+                elif shift > 0:
+                    cut(out[:height], squares[0])
                 state, out = out, state
             for k in range(start, stop):
                 for i in range(height):

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from approx import _engine
-from approx._rescale import IDENTITY, STEP
+from approx._rescale import IDENTITY, STEP, code
 from approx._threads import for_slices
+from approx.activations import ShiftedReLU
 
 
 @pytest.fixture
@@ -72,6 +73,25 @@ def test_stack_kernel(width):
     assert (step_layers(x, weights[:0], biases[:0]) == x).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("width", "activation"),
+    [(1, (STEP, 0.0)), (16, (STEP, 0.0)), (4, (STEP, 0.0)), (4, (IDENTITY, 0.0)), (4, code(ShiftedReLU(0.5)))],
+)
+def test_short_runs_need_no_kernel_of_their_own(monkeypatch, width, activation, dtype):
+    rng = np.random.default_rng(width)
+    layers = 2 * _engine.LONG - 2
+    x, biases = rng.normal(size=(100, width)).astype(dtype), rng.normal(size=(layers, width)).astype(dtype)
+    weights = (rng.normal(size=(layers, width, width)) / np.sqrt(width)).astype(dtype)
+    at_once = _engine.layers(x, weights, biases, activation)
+    with monkeypatch.context() as patch:
+        patch.delattr(_engine, "_square")
+        halves = (slice(None, layers // 2), slice(layers // 2, None))
+        in_parts = _engine.chain(x, [(weights[half], biases[half], activation) for half in halves])
+    # The same sums in the same order, fused: equal where the machine has fused instructions for squared lengths, too.
+    np.testing.assert_allclose(in_parts, at_once, rtol=100 * np.finfo(dtype).eps, atol=100 * np.finfo(dtype).eps)
+
+
 @pytest.mark.parametrize(("head", "extra"), [(1, 0), (2, 0), (2, 3), (4, 1)])
 def test_growing_kernel(head, extra):
     rng = np.random.default_rng(head + 10 * extra)
@@ -98,8 +118,10 @@ def test_norms_decide_at_exactly_one():
     # 0.6^2 + 0.8^2 rounds to 1; 3/5 and 4/5 in eighths are exact.
     x = np.array([[1.0, 0.0], [0.0, -1.0], [0.75, 0.5], [np.nextafter(1, 0), 0.0], [-1.0, 5e-324]])
     kept = [True, True, False, False, True]
-    identity = np.eye(2)
-    assert (step_layers(x, identity[None], np.zeros((1, 2))) == np.where(np.array(kept)[:, None], x, 0.0)).all()
+    for layers in (1, _engine.LONG):
+        identity = np.broadcast_to(np.eye(2), (layers, 2, 2))
+        values = step_layers(x, identity, np.zeros((layers, 2)))
+        assert (values == np.where(np.array(kept)[:, None], x, 0.0)).all()
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 8])

@@ -6,6 +6,7 @@ import torch
 from torch.autograd import forward_ad
 
 from approx import _rescale
+from approx._engine import LONG
 from approx.activations import RadialActivation, ShiftedReLU, activation, activation_names
 from approx.networks import Dense, Growing, RadialNetwork, Stack
 
@@ -31,7 +32,7 @@ def network_of(rho, kind, dtype, seed=0, width=4):
     first = Dense(tensor(width, 3), shift(width), rho)
     last = Dense(tensor(2, width), shift(2))
     if kind == "stack":
-        return RadialNetwork([first, Stack(tensor(7, width, width), shift(7, width), rho), last])
+        return RadialNetwork([first, Stack(tensor(LONG, width, width), shift(LONG, width), rho), last])
     if kind == "dense":  # layers of one shape, which run together, among others
         middle = [Dense(tensor(width, width), shift(width), rho) for _ in range(3)]
         wide = [Dense(tensor(9, width), shift(9), rho), Dense(tensor(2, 9), shift(2), rho)]
