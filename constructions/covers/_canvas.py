@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from approx.domains import Ball, Box
+from constructions.covers._blocks import curve
 from constructions.covers._quadrics import held, holds, within
 
 __all__ = ["Canvas"]
@@ -34,6 +35,7 @@ class Canvas:
     done : (k,) samples that some cell holds, or that lie outside the domain
     wall : (k,) samples that no cell may hold
     weight : (k,) how much of the region a sample stands for
+    places : (k,) along a curve that keeps neighbours together
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Canvas:
             rim[(slice(1, -1),) * n] = False
             self.wall, self.done = outside | rim.ravel(), np.zeros(self.grid, bool)
         self.weight = np.ones(self.grid)
+        self.places = curve(self.points, box.lower, box.upper)
         self.count = 0
         self._centers, self._shapes = np.empty((64, n)), np.empty((64, n, n))
 
@@ -127,6 +130,7 @@ class Canvas:
         self.done = np.concatenate([self.done[keep], fresh])
         self.wall = np.concatenate([self.wall[keep], fresh])
         self.weight = np.concatenate([self.weight[keep], np.full(len(edge), _EDGE_WEIGHT)])
+        self.places = np.concatenate([self.places[keep], curve(edge, self.lower, self.upper)])
 
     def _crossings(self, center: Array, shape: Array) -> Array:
         """Where the boundary of the cell crosses the grid lines."""

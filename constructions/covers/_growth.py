@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from approx import _checks
 from approx.affine import AffineMap
+from constructions.covers._blocks import blocks
 from constructions.covers._canvas import Canvas
 from constructions.covers._quadrics import ball, climb, quadric, rounded, scores, shape_of, span
 
@@ -17,7 +18,7 @@ __all__ = ["Cell", "Effort", "grow"]
 Array = NDArray[np.float64]
 _GIANT = 100.0  # the largest radius of curvature at the anchor, in diameters of the region
 _FLAT = (1e-3, 5e-2)  # least curvatures of seeds, relative to the largest
-_SUBSET = 3000  # samples of each kind in the first search
+_FEW = 3000  # samples of each kind in the first search
 _NEIGHBOURS = 24  # earlier cells tried as seeds
 _REVISIONS, _SHRINKING = 12, 100
 _SLOWEST = 0.7
@@ -81,9 +82,10 @@ def grow(
     for shift in shifts:
         value = canvas.values[anchor] - shift * eps * direction
         bad, good = canvas.split(value, eps)
-        offsets, targets = canvas.points[bad] - origin, canvas.points[good] - origin
+        bad, good = (chosen[np.argsort(canvas.places[chosen], kind="stable")] for chosen in (bad, good))
         weight = canvas.weight[good] * np.exp(urge[good] - urge[anchor])
-        theta, reached = _search((offsets, targets, weight), seeds, flat, effort, rng, round_only)
+        offsets, targets = canvas.points[bad] - origin, canvas.points[good] - origin
+        theta, reached = _search(offsets, targets, weight, seeds, flat, effort, rng, round_only)
         if best is None or reached > best[1]:
             best = theta, reached, value, offsets
     assert best is not None, "there is a shift to try"
@@ -96,18 +98,20 @@ def grow(
 
 
 def _search(
-    samples: tuple[Array, Array, Array],
+    bad: Array,
+    good: Array,
+    weight: Array,
     seeds: Array,
     flat: float,
     effort: Effort,
     rng: np.random.Generator,
     ball_only: bool,
 ) -> tuple[Array, float]:
-    """The best parameters found for bad and good offsets and the weights of the good ones, and their score."""
-    bad, good, weight = samples
+    """The best parameters found for bad and good offsets and the weights of the good ones, and their score. Few samples
+    first: they let candidates grow that all of them would stop early."""
     n = bad.shape[1]
-    thin, every = -(-len(bad) // _SUBSET) or 1, -(-len(good) // _SUBSET) or 1
-    some = np.ascontiguousarray(bad[::thin]), np.ascontiguousarray(good[::every]), weight[::every] * every
+    thin, every = -(-len(bad) // _FEW) or 1, -(-len(good) // _FEW) or 1
+    some = blocks(bad[::thin]), blocks(good[::every], weight[::every])
     if ball_only:
         seeds = np.array([rounded(theta, n) for theta in seeds])
     marks = scores(seeds, flat, *some)
@@ -116,8 +120,9 @@ def _search(
         theta, reached = climb(seeds[i], marks[i], flat, *some, _noise(rng, effort.steps, n, ball_only), _WIDE)
         if reached > mark:
             best, mark = theta, reached
-    mark = scores(best[None], flat, *samples)[0]
-    return climb(best, mark, flat, *samples, _noise(rng, effort.steps // 2, n, ball_only), _NARROW)
+    every_one = blocks(bad), blocks(good, weight)
+    mark = scores(best[None], flat, *every_one)[0]
+    return climb(best, mark, flat, *every_one, _noise(rng, effort.steps // 2, n, ball_only), _NARROW)
 
 
 def _noise(rng: np.random.Generator, steps: int, n: int, ball_only: bool) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from approx._compile import compiled
+from constructions.covers._blocks import SIDE, bounds, values
 from constructions.covers._evolution import GOAL, adapt, mutate
 
 __all__ = ["ball", "climb", "held", "holds", "quadric", "rounded", "scores", "shape_of", "span", "within"]
@@ -71,40 +72,78 @@ def span(theta, flat, offsets):  # pragma: no cover - compiled
 
 
 @compiled
-def _score(theta, flat, bad, good, weight, form, slope):  # pragma: no cover - compiled
-    """The weight of the good points that the largest quadric without bad points holds; -1 if it misses its anchor."""
+def _score(theta, flat, bad, good, form, slope, low, high, q, lanes):  # pragma: no cover - compiled
+    """The weight of the good points that the largest quadric without bad points holds; -1 if it misses its anchor.
+
+    low, high (at least as many as blocks), q, lanes (SIDE,) : scratch
+    """
     _form(theta, flat, form, slope)
-    level = np.inf
-    for k in range(bad.shape[0]):
-        value = _at(form, slope, bad, k)
-        if value < level:
-            level = value
-            if level <= 0.0:
-                return -1.0
-    total = 0.0
-    for k in range(good.shape[0]):
-        if _at(form, slope, good, k) < level:
-            total += weight[k]
-    return total
+    level = _level(form, slope, bad, low, high, q)
+    if level <= 0.0:
+        return -1.0
+    count = good.points.shape[0]
+    bounds(form, slope, good.middle, good.half, low, high)
+    for s in range(SIDE):
+        lanes[s] = 0.0
+    whole = 0.0
+    for k in range(count):
+        if high[k] < level:
+            whole += good.total[k]
+        elif low[k] < level:
+            values(form, slope, good.points[k], q)
+            for s in range(SIDE):
+                lanes[s] += good.weight[k, s] if q[s] < level else 0.0
+    for s in range(SIDE):
+        whole += lanes[s]
+    return whole
 
 
 @compiled
-def scores(thetas, flat, bad, good, weight):  # pragma: no cover - compiled
-    """(c,) the score of every row of `thetas`."""
-    n = bad.shape[1]
-    form, slope = np.empty((n, n)), np.empty(n)
+def _level(form, slope, bad, low, high, q):  # pragma: no cover - compiled
+    """The least q of all bad points, or, once it is known not to be positive, some q <= 0."""
+    count = bad.points.shape[0]
+    if count == 0:
+        return np.inf
+    bounds(form, slope, bad.middle, bad.half, low, high)
+    first, least = 0, np.inf
+    for k in range(count):
+        if low[k] < least:
+            first, least = k, low[k]
+    values(form, slope, bad.points[first], q)
+    level = np.inf
+    for s in range(SIDE):
+        level = min(level, q[s])
+    for k in range(count):
+        if level <= 0.0:
+            break
+        if low[k] < level and k != first:
+            values(form, slope, bad.points[k], q)
+            for s in range(SIDE):
+                level = min(level, q[s])
+    return level
+
+
+@compiled
+def scores(thetas, flat, bad, good):  # pragma: no cover - compiled
+    """(c,) the score of every row of `thetas`, by blocks of bad and of good offsets from the anchor."""
+    form, slope, low, high, q, lanes = _scratch(bad, good)
     found = np.empty(thetas.shape[0])
     for i in range(thetas.shape[0]):
-        found[i] = _score(thetas[i], flat, bad, good, weight, form, slope)
+        found[i] = _score(thetas[i], flat, bad, good, form, slope, low, high, q, lanes)
     return found
 
 
 @compiled
-def climb(theta, best, flat, bad, good, weight, noise, sigma):  # pragma: no cover - compiled
+def climb(theta, best, flat, bad, good, noise, sigma):  # pragma: no cover - compiled
     """A local search from `theta` with score `best`: (theta, score). noise (steps, p) standard normal."""
-    n, p = bad.shape[1], theta.shape[0]
-    form, slope = np.empty((n, n)), np.empty(n)
-    theta = _normalised(theta, flat, bad)
+    form, slope, low, high, q, lanes = _scratch(bad, good)
+    n, p = slope.shape[0], theta.shape[0]
+    theta = theta.copy()
+    _form(theta, flat, form, slope)
+    level = _level(form, slope, bad, low, high, q)
+    if 0.0 < level < np.inf:  # the same quadric with level 1
+        for k in range(p):
+            theta[k] /= level if k >= p - n else np.sqrt(level)
     lengths = np.sqrt((theta[: p - n] ** 2).sum())
     tilt = np.sqrt((theta[p - n :] ** 2).sum())
     factor = np.zeros((p, p))
@@ -114,7 +153,7 @@ def climb(theta, best, flat, bad, good, weight, noise, sigma):  # pragma: no cov
     trial, step = np.empty(p), np.empty(p)
     for row in range(noise.shape[0]):
         mutate(theta, factor, sigma, noise[row], trial, step)
-        value = _score(trial, flat, bad, good, weight, form, slope)
+        value = _score(trial, flat, bad, good, form, slope, low, high, q, lanes)
         sigma, success = adapt(factor, sigma, success, value > best, noise[row], step)
         if value >= best:
             best = value
@@ -123,15 +162,9 @@ def climb(theta, best, flat, bad, good, weight, noise, sigma):  # pragma: no cov
 
 
 @compiled
-def _normalised(theta, flat, bad):  # pragma: no cover - compiled
-    """The same quadric with level 1, where it has a positive and finite one."""
-    n, p = bad.shape[1], theta.shape[0]
-    theta = theta.copy()
-    level = span(theta, flat, bad)[0]
-    if 0.0 < level < np.inf:
-        for k in range(p):
-            theta[k] /= level if k >= p - n else np.sqrt(level)
-    return theta
+def _scratch(bad, good):  # pragma: no cover - compiled
+    n, count = bad.points.shape[1], max(1, bad.points.shape[0], good.points.shape[0])
+    return np.empty((n, n)), np.empty(n), np.empty(count), np.empty(count), np.empty(SIDE), np.empty(SIDE)
 
 
 @compiled

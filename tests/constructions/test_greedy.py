@@ -15,6 +15,7 @@ from approx.domains import Ball, Box, WholeSpace
 from approx.targets import Target
 from constructions import build
 from constructions.covers import TooManyCells, _ground, _proving, greedy, make, uniform
+from constructions.covers._blocks import SIDE, blocks, bounds, curve, values
 from constructions.covers._canvas import Canvas
 from constructions.covers._growth import Cell, grow
 from constructions.covers._problem import Problem
@@ -366,12 +367,13 @@ def value_of(theta, flatness, u):
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_quadrics_are_what_their_definition_says(n):
     bad, good, weight, rng = random_problem(n, n)
+    sorted_bad, sorted_good = blocks(bad), blocks(good, weight)
     for _ in range(20):
         theta = rng.standard_normal(n * (n + 1) // 2 + n)
         q = value_of(theta, 0.01, bad)
         np.testing.assert_allclose(span(theta, 0.01, bad), (q.min(), q.max()), rtol=1e-12, atol=1e-12)
         level = q.min()
-        mark = scores(theta[None], 0.01, bad, good, weight)[0]
+        mark = scores(theta[None], 0.01, sorted_bad, sorted_good)[0]
         if level <= 0:
             assert mark == -1
             continue
@@ -387,17 +389,88 @@ def test_quadrics_are_what_their_definition_says(n):
         assert not (np.linalg.norm((bad + 5.0 - center) @ shape.T, axis=1) < 1 - 1e-9).any()
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+@pytest.mark.parametrize("bad_count", [0, 1, SIDE, 900])
+def test_scores_by_blocks_are_sums_over_points(n, bad_count):
+    rng = np.random.default_rng(n)
+    bad, good = (in_order(rng.standard_normal((k, n)) + shift) for k, shift in ((bad_count, 1.5), (1501, 0.0)))
+    bad, weight = bad[np.linalg.norm(bad, axis=1) > 0.1], rng.exponential(size=len(good))
+    thetas = rng.standard_normal((200, n * (n + 1) // 2 + n)) * 10.0 ** rng.uniform(-2, 2, (200, 1))
+    thetas[:100, -n:] *= 0.01
+    found = scores(thetas, 0.01, blocks(bad), blocks(good, weight))
+    expected = []
+    for theta in thetas:
+        level = min(value_of(theta, 0.01, bad), default=np.inf)
+        expected.append(weight[value_of(theta, 0.01, good) < level].sum() if level > 0 else -1.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert len(set(expected)) > 20 or bad_count < 2
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_blocks_hold_their_points_and_bound_what_a_quadric_does_on_them(n):
+    rng = np.random.default_rng(n)
+    points, weight = in_order(rng.uniform(-2, 2, (1000, n))), rng.uniform(1, 2, 1000)
+    made = blocks(points, weight)
+    inside = made.points.transpose(0, 2, 1).reshape(-1, n)
+    np.testing.assert_array_equal(inside[:1000], points)
+    assert (inside[1000:] == points[-(1000 % SIDE)]).all()
+    np.testing.assert_array_equal(made.weight.ravel()[:1000], weight)
+    assert not made.weight.ravel()[1000:].any()
+    np.testing.assert_allclose(made.total, made.weight.sum(axis=1))
+    low, high, q = np.empty(len(made.total)), np.empty(len(made.total)), np.empty(SIDE)
+    for _ in range(20):
+        lower, slope = np.tril(rng.standard_normal((n, n))), rng.standard_normal(n)
+        form = lower @ lower.T
+        bounds(form, slope, made.middle, made.half, low, high)
+        for k, block in enumerate(made.points):
+            values(form, slope, block, q)
+            expected = np.einsum("is,ij,js->s", block, form, block) + 2 * slope @ block
+            np.testing.assert_allclose(q, expected, rtol=1e-12, atol=1e-12)
+            assert low[k] <= q.min() + 1e-12 and q.max() <= high[k] + 1e-12
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_bounds_on_boxes_are_met_at_corners(n):
+    rng = np.random.default_rng(n)
+    middle, half, slope = rng.standard_normal((n, 5)), rng.random((n, 5)), rng.standard_normal(n)
+    form = np.diag(rng.random(n))
+    corners = middle[:, :, None] + half[:, :, None] * (2 * (np.indices((2,) * n).reshape(n, 1, -1)) - 1)
+    low, high = np.empty(5), np.empty(5)
+    bounds(form, slope, middle, half, low, high)
+    linear = 2 * np.einsum("i,ikc->kc", slope, corners)
+    np.testing.assert_allclose(high, (np.einsum("i,ikc->kc", np.diag(form), corners**2) + linear).max(axis=1))
+    bounds(0 * form, slope, middle, half, low, high)
+    np.testing.assert_allclose(low, linear.min(axis=1))
+    np.testing.assert_allclose(high, linear.max(axis=1))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_neighbours_on_the_curve_are_neighbours(n):
+    side = {1: 256, 2: 256, 3: 32, 4: 16}[n]
+    nodes = Box([0.0] * n, [1.0] * n).grid(side)
+    middles = nodes * (1 - 1 / side) + 0.5 / side
+    places = curve(middles, np.zeros(n), np.ones(n)).astype(int)
+    steps = np.abs(np.diff(middles[np.argsort(places)], axis=0)) * side
+    np.testing.assert_allclose(steps.sum(axis=1), 1.0)  # to the next cell, along one axis
+    ends = curve(np.stack([np.full(n, -1.0), np.zeros(n), np.full(n, 9.0)]), np.zeros(n), np.ones(n))
+    assert ends[0] == ends[1] == 0
+
+
+def in_order(points):
+    return points[np.argsort(curve(points, points.min(axis=0, initial=0), points.max(axis=0, initial=1)))]
+
+
 def test_a_climb_never_ends_lower_and_keeps_balls_round():
     bad, good, weight, rng = random_problem(0, 2)
     bad = bad[np.linalg.norm(bad, axis=1) > 0.2]
-    start = ball(2)
-    mark = scores(start[None], 0.01, bad, good, weight)[0]
-    theta, reached = climb(start, mark, 0.01, bad, good, weight, rng.standard_normal((300, 5)), 0.2)
+    start, problem = ball(2), (blocks(bad), blocks(good, weight))
+    mark = scores(start[None], 0.01, *problem)[0]
+    theta, reached = climb(start, mark, 0.01, *problem, rng.standard_normal((300, 5)), 0.2)
     assert reached > mark
-    assert reached == scores(theta[None], 0.01, bad, good, weight)[0]
+    assert reached == scores(theta[None], 0.01, *problem)[0]
     noise = rng.standard_normal((300, 5))
     noise[:, 1], noise[:, 2] = 0.0, noise[:, 0]
-    theta, _ = climb(rounded(quadric(np.diag([2.0, 1.0]), np.ones(2)), 2), -1.0, 0.01, bad, good, weight, noise, 0.2)
+    theta, _ = climb(rounded(quadric(np.diag([2.0, 1.0]), np.ones(2)), 2), -1.0, 0.01, *problem, noise, 0.2)
     assert theta[1] == 0
     assert theta[0] == pytest.approx(theta[2], rel=1e-12)
 
