@@ -6,6 +6,7 @@ from it, and which box bounds it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -15,7 +16,7 @@ from scipy.stats import norm, qmc
 
 from approx import _checks
 
-__all__ = ["Ball", "Box", "Domain", "WholeSpace", "parse_domain"]
+__all__ = ["Ball", "Box", "Domain", "WholeSpace", "format_domain", "parse_domain"]
 
 Array = NDArray[np.float64]
 _MAX_SAMPLES = 200_000_000
@@ -67,11 +68,11 @@ class Box:
         low = _checks.finite_array("Box", "lower", low, (None,))
         high = _checks.finite_array("Box", "upper", high, low.shape)
         if low.size == 0 or not (low < high).all():
-            raise ValueError(
-                _checks.message(
-                    "Box", f"lower = {low}, upper = {high}", "lower < upper in every coordinate", "Swap the bounds."
-                )
+            action = (
+                "Swap the bounds." if (low > high).any() else "Give every coordinate an interval of positive width."
             )
+            received = f"lower = {low}, upper = {high}"
+            raise ValueError(_checks.message("Box", received, "lower < upper in every coordinate", action))
         low, high = low.copy(), high.copy()
         low.setflags(write=False)
         high.setflags(write=False)
@@ -149,7 +150,7 @@ class Box:
         return hash((self.lower.tobytes(), self.upper.tobytes()))
 
     def __str__(self) -> str:
-        spans = [f"[{a:g}, {b:g}]" for a, b in zip(self.lower, self.upper, strict=True)]
+        spans = [_span(float(a), float(b)) for a, b in zip(self.lower, self.upper, strict=True)]
         return f"{spans[0]}^{self.dim}" if len(set(spans)) == 1 and self.dim > 1 else " x ".join(spans)
 
 
@@ -254,6 +255,13 @@ class WholeSpace:
         return f"R^{self.dim}"
 
 
+def _span(low: float, high: float) -> str:
+    """[low, high] with six digits, or as many more as tell the two apart to three."""
+    ratio = max(1.0, max(abs(low), abs(high)) / (high - low))
+    digits = max(6, min(17, 3 + math.ceil(math.log10(ratio))))
+    return f"[{low:.{digits}g}, {high:.{digits}g}]"
+
+
 def _unit_points(call: str, dim: int, count: int, seed: int) -> Array:
     """(count, dim) scrambled Sobol points strictly inside the unit cube."""
     count = _checks.count(call, "count", count, least=0, most=_MAX_SAMPLES)
@@ -278,12 +286,13 @@ def parse_domain(spec: str, dim: int) -> Box | Ball | WholeSpace:
     """Read a domain as the command line writes it.
 
     ``box:-3,3`` (the same interval in every coordinate), ``box:-3,3;0,1`` (one interval per coordinate),
-    ``ball:2`` (about the origin), ``space`` (all of R^n). Raises ValueError for anything else.
+    ``ball:2`` (about the origin), ``ball:2;1,0`` (about (1, 0)), ``space`` (all of R^n). Raises ValueError for
+    anything else.
 
     >>> print(parse_domain("box:-3,3", 2), "|", parse_domain("space", 2))
     [-3, 3]^2 | R^2
     """
-    help_text = "Write box:LO,HI or box:LO,HI;LO,HI;... or ball:RADIUS or space."
+    help_text = "Write box:LO,HI or box:LO,HI;LO,HI;... or ball:RADIUS or ball:RADIUS;C1,...,Cn or space."
     if not isinstance(spec, str):
         raise TypeError(_checks.message("domain", _checks.show(spec), "text", help_text))
     kind, _, rest = spec.strip().partition(":")
@@ -291,7 +300,11 @@ def parse_domain(spec: str, dim: int) -> Box | Ball | WholeSpace:
         if kind == "space" and not rest:
             return WholeSpace(dim)
         if kind == "ball":
-            return Ball(np.zeros(dim), float(rest))
+            radius, _, center = rest.partition(";")
+            about = [float(v) for v in center.split(",")] if center else [0.0] * dim
+            if len(about) != dim:
+                raise ValueError(f"{len(about)} coordinates of the center")
+            return Ball(about, float(radius))
         if kind == "box":
             spans = [tuple(float(v) for v in part.split(",")) for part in rest.split(";")]
             if any(len(span) != 2 for span in spans) or len(spans) not in (1, dim):
@@ -302,3 +315,17 @@ def parse_domain(spec: str, dim: int) -> Box | Ball | WholeSpace:
     except ValueError as error:
         raise ValueError(_checks.message("domain", repr(spec), f"a domain of R^{dim} ({error})", help_text)) from None
     raise ValueError(_checks.message("domain", repr(spec), "box:, ball: or space", help_text))
+
+
+def format_domain(domain: Box | Ball | WholeSpace) -> str:
+    """The specification that `parse_domain` reads as this domain, to the last bit.
+
+    >>> format_domain(Box([-1, 0], [1, 0.5])), format_domain(Ball([0.1, 0], 2))
+    ('box:-1.0,1.0;0.0,0.5', 'ball:2.0;0.1,0.0')
+    """
+    if isinstance(domain, WholeSpace):
+        return "space"
+    if isinstance(domain, Ball):
+        return f"ball:{domain.radius!r};{','.join(map(repr, domain.center.tolist()))}"
+    spans = zip(domain.lower.tolist(), domain.upper.tolist(), strict=True)
+    return "box:" + ";".join(f"{low!r},{high!r}" for low, high in spans)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from approx import _checks, storage
-from approx.domains import parse_domain
+from approx.domains import WholeSpace, parse_domain
 from approx.targets import GALLERY, parse_target
 from approx.targets.expressions import Expression
 
@@ -23,7 +23,7 @@ __all__ = [
     "draw",
     "given",
     "outputs",
-    "remembered",
+    "recall",
     "show_progress",
     "target_and_domain",
 ]
@@ -50,13 +50,27 @@ def built_for(saved: Any) -> float | None:
     return float(eps) if isinstance(eps, int | float) and 0 < eps < math.inf else None
 
 
-def remembered(call: str, saved: Any) -> str:
-    """The gallery target that the file names; raises ValueError where it names none."""
-    name = saved.provenance.get("target")
-    if name not in GALLERY:
-        action = f"Name the target after the file, as in: {call} net.safetensors 'expr:x*y'"
-        raise ValueError(_checks.message(call, "a file alone", "a file that names a gallery target", action))
-    return name
+def recall(call: str, args: argparse.Namespace, saved: Any) -> tuple[Any, Any]:
+    """The target and the domain of a saved network: what the user names, else what the file says it was built for.
+
+    Raises ValueError where neither names a target.
+    """
+    found, dim = saved.provenance, saved.network.dim_in
+    name, formula = found.get("target"), found.get("formula")
+    if not args.target:
+        if not (isinstance(formula, str) and formula) and name not in GALLERY:
+            held = f"a file that was built for {_checks.show(name)}" if name else "a file that names no target"
+            action = f"Name the target after the file, as in: {call} net.safetensors 'expr:x*y' or ... heights.csv"
+            required = "the target besides, since a file keeps only formulas and names of the gallery"
+            raise ValueError(_checks.message(call, held, required, action))
+        args.target = f"expr:{formula}" if formula else name
+    spec = found.get("domain_spec")
+    if args.domain is None and args.dim in (None, dim) and isinstance(spec, str) and spec != "space":
+        args.domain = spec
+    target, domain = target_and_domain(args, dim)
+    if domain is None and str(WholeSpace(dim)) == found.get("domain") and target.dim_in == dim and target.affine:
+        domain = WholeSpace(dim)
+    return target, domain
 
 
 def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from dataclasses import asdict
 
 from approx import storage
 from approx.certification import certify
-from approx.domains import WholeSpace
-from constructions._arguments import add_domain, built_for, outputs, remembered, show_progress, target_and_domain
+from constructions._arguments import add_domain, built_for, outputs, recall, show_progress
 from constructions._printing import show
 
 __all__ = ["add_options", "run"]
@@ -16,7 +15,9 @@ __all__ = ["add_options", "run"]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE")
-    parser.add_argument("target", metavar="TARGET", nargs="?", help="default: the gallery target that FILE names")
+    parser.add_argument(
+        "target", metavar="TARGET", nargs="?", help="default: what FILE was built for, a gallery target or a formula"
+    )
     parser.add_argument("--eps", type=float, help="what to prove (default: the tolerance of the build)")
     parser.add_argument("--tol", type=float, help="stop when the bounds are this close (default: once eps is decided)")
     parser.add_argument("--lipschitz", type=float, metavar="L", help="Lipschitz constant of the target, if you know it")
@@ -29,10 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     saved = storage.load(args.file)
-    args.target = args.target or remembered("radial certify", saved)
-    target, domain = target_and_domain(args, saved.network.dim_in)
-    if domain is None and saved.provenance.get("domain") == str(WholeSpace(target.dim_in)):
-        domain = WholeSpace(target.dim_in)
+    target, domain = recall("radial certify", args, saved)
     eps = built_for(saved) if args.eps is None else args.eps
     files = outputs(args, [args.file, args.target])
     report = certify(

@@ -13,9 +13,8 @@ from constructions._arguments import (
     draw,
     given,
     outputs,
-    remembered,
+    recall,
     show_progress,
-    target_and_domain,
 )
 from constructions._printing import show
 
@@ -24,7 +23,9 @@ __all__ = ["add_options", "run"]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE")
-    parser.add_argument("target", metavar="TARGET", nargs="?", help="default: the gallery target that FILE names")
+    parser.add_argument(
+        "target", metavar="TARGET", nargs="?", help="default: what FILE was built for, a gallery target or a formula"
+    )
     add_domain(parser)
     add_measurement(parser)
 
@@ -32,8 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     files = outputs(args, inputs=[args.file, *([args.target] if args.target else [])])
     saved = storage.load(args.file)
-    args.target = args.target or remembered("radial evaluate", saved)
-    target, domain = target_and_domain(args, saved.network.dim_in)
+    target, domain = recall("radial evaluate", args, saved)
     report = sup_error(
         saved.network,
         target,
@@ -48,4 +48,4 @@ def run(args: argparse.Namespace) -> int:
         draw(files["plot"], saved.network, target, report=report, eps=eps, domain=report.domain)
     rows = {"file": args.file, "target": target.name, "domain": str(report.domain)}
     show(args, rows, rows | {"eps": eps}, saved.network, report, eps, files)
-    return 0
+    return 1 if eps is not None and report.refutes(eps) else 0

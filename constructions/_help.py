@@ -10,8 +10,8 @@ TARGET is a name from `radial gallery`, a formula after expr: in x1, x2, ... (or
                  without a header: a matrix of gridded values
   .png, .jpg...  grey levels in [0, 1], x to the right, y up"""
 _DOMAIN = """\
-SPEC is box:LO,HI (the same in every coordinate), box:LO,HI;LO,HI;... , ball:RADIUS (about the origin) or space
-(all of R^n, for targets that approach an affine map at infinity)."""
+SPEC is box:LO,HI (the same in every coordinate), box:LO,HI;LO,HI;... , ball:RADIUS (about the origin),
+ball:RADIUS;C1,...,Cn or space (all of R^n, for targets that approach an affine map at infinity)."""
 
 MAIN = """\
 A radial network alternates affine maps with activations that rescale a vector by a function of its length. `build`
@@ -72,9 +72,10 @@ radial_basis has no cells: weights by least squares, for activations with h(r)/r
 radial_swish). It takes --layers, or --eps and grows up to --max-layers; --cover, --values, --no-proof are not for it.
 """
 EVALUATE = f"""\
-FILE was written by `radial build --out` or approx.storage.save. {_TARGET}
+FILE was written by `radial build --out` or approx.storage.save.
+{_TARGET}
 {_DOMAIN}
-Without --domain the error is looked for on the target's own compact domain.
+Without --domain the error is looked for where the network was built, else on the target's own compact domain.
 
 --json prints file, target, eps (of the build, or null), domain, hidden_layers, parameters, lower, upper
 (null: not certified), claim, argmax, samples, measuring_seconds, files and hidden_widths (runs, as of build).
@@ -84,12 +85,13 @@ examples:
   radial evaluate gaussian.safetensors gaussian --domain space --samples 1000000 --json
 """
 CERTIFY = f"""\
-FILE was written by `radial build --out` or approx.storage.save. {_TARGET}
+FILE was written by `radial build --out` or approx.storage.save.
+{_TARGET}
 {_DOMAIN}
 The pieces of a Step-ReLU network are recovered from the stored weights and compared with the target by interval
 arithmetic; networks with other activations are bounded on boxes, for a compact domain. The result is a proof for the
-file, whatever built it, and says what it rests on. Without --domain it is about all of
-R^n if the network was built for that, else about the target's own compact domain.
+file, whatever built it, and says what it rests on. Without --domain it is about the domain that the network was built
+for, else about the target's own compact domain.
 
 --json prints file, target, eps (given, or of the build, or null), domain, hidden_layers, parameters, lower, upper
 (null: nothing was proved), claim, rests_on, proved (upper <= eps, null without eps), argmax, recheck (with --recheck),

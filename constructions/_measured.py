@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from approx.certification import Certificate
+from approx.domains import Ball, Box, WholeSpace, format_domain
 from approx.evaluation import SupError
 from approx.networks import RadialNetwork
+from approx.targets import Target
 from constructions._printing import runs
 
 __all__ = ["Measured"]
@@ -17,10 +19,13 @@ class Measured:
 
     network : the radial network
     report : its measured error; None if not measured
+    domain, target : where it was built, and for what; None for a network fitted to samples
     """
 
     network: RadialNetwork
     report: SupError | None
+    domain: Box | Ball | WholeSpace
+    target: Target | None
 
     @property
     def hidden_layers(self) -> int:
@@ -38,6 +43,8 @@ class Measured:
         """Sizes and error as JSON-able values."""
         report = self.report
         return {
+            "domain_spec": format_domain(self.domain),
+            "formula": "" if self.target is None else self.target.expression,
             "hidden_layers": self.hidden_layers,
             "hidden_widths": runs(self.hidden_widths),
             "parameters": self.parameters,

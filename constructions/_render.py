@@ -14,7 +14,7 @@ import numpy as np
 import constructions
 from approx import _checks, storage
 from approx.render import write_page
-from constructions._arguments import add_domain, built_for, outputs, remembered, show_progress, target_and_domain
+from constructions._arguments import add_domain, built_for, outputs, recall, show_progress, target_and_domain
 
 __all__ = ["FORMATS", "add_options", "run"]
 
@@ -76,8 +76,8 @@ def _subject(args: argparse.Namespace) -> _Subject:
             received = "--eps or --builder for a saved network"
             raise ValueError(_checks.message("radial render", received, "a TARGET to build for", "Drop them."))
         saved = storage.load(args.subject)
-        args.target = args.target or remembered("radial render", saved)
-        target, domain = target_and_domain(args, saved.network.dim_in)
+        target, domain = recall("radial render", args, saved)
+        domain = domain if domain is not None and domain.compact else None
         theorem = str(saved.provenance.get("theorem", ""))
         return _Subject(saved.network, saved.cover, target, built_for(saved), theorem, domain)
     if args.target is not None:

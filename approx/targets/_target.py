@@ -149,7 +149,9 @@ class Target:
         shape = (len(flat), self.dim_out)
         if values.shape != shape and not (self.dim_out == 1 and values.shape == shape[:1]):
             received = f"values of shape {values.shape} from fn at {len(flat)} points"
-            action = "Vectorise fn over the first axis: fn(x) with x of shape (k, n)."
+            action = "Vectorise fn over the first axis: fn(x) with x of shape (k, n), and return one value a row."
+            if values.ndim == 2 and len(values) == len(flat):
+                action = f"Pass dim_out={values.shape[1]}, or return the values wanted."
             raise ValueError(_checks.message(call, received, f"shape {shape}", action))
         values = values.reshape(shape)
         finite = (np.abs(values) <= _LARGEST).all(axis=1)  # also false for NaN
@@ -223,7 +225,7 @@ class Target:
         if self.expression not in ("", self.name):
             lines.append(f"  f = {_checks.show(self.expression)}")
         if self.lipschitz is None:
-            lines.append("  Lipschitz constant unknown")
+            lines.append("  Lipschitz constant unknown" if self.modulus is None else "  with a modulus of continuity")
         else:
             lines.append(f"  Lipschitz constant {self.lipschitz:.6g} ({self.lipschitz_source})")
         if self.affine is not None:

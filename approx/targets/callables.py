@@ -92,8 +92,8 @@ def _probe(target: Target) -> None:
         together = target(points)
         single = np.concatenate([target(point[None]) for point in points])
     except Exception as error:
-        if "required finite values" in str(error):  # vectorised, but not a number somewhere: say just that
-            raise
+        if isinstance(error, ValueError) and str(error).startswith(f"target {target.name!r}:"):
+            raise  # fn ran, and this says what is wrong with its values
         received = f"fn that fails at {len(points)} points of the domain ({type(error).__name__}: {error})"
         required = "fn: (k, n) array -> (k, m) array, for every k"
         action = "Vectorise fn over the first axis and use numpy functions of x[:, 0], x[:, 1], ..."

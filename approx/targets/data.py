@@ -129,8 +129,16 @@ def from_samples(
     (array([0., 2., 1.]), 2.0)
     """
     call = "from_samples"
-    x = _checks.finite_array(call, "points", points, (None, None))
+    x = _checks.real_array(call, "points", points)
+    if x.ndim != 2:
+        action = "Put one point in each row; for n = 1 pass points[:, None]."
+        raise ValueError(_checks.message(call, f"points of shape {x.shape}", "shape (k, n)", action))
+    x = _checks.finite_array(call, "points", x, (None, None))
     y = _checks.real_array(call, "values", values)
+    if y.ndim not in (1, 2) or len(y) != len(x):
+        action = "Pass one value for each point."
+        required = f"shape ({len(x)},) or ({len(x)}, m), as many as points"
+        raise ValueError(_checks.message(call, f"values of shape {y.shape}", required, action))
     y = _checks.finite_array(call, "values", y[:, None] if y.ndim == 1 else y, (len(x), None))
     if len(x) > MAX_SAMPLES:
         action = "Thin the samples, or use from_grid if they lie on a grid."

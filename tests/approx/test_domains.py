@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from approx.domains import Ball, Box, Domain, WholeSpace, parse_domain
+from approx.domains import Ball, Box, Domain, WholeSpace, format_domain, parse_domain
 
 DOMAINS = [Box([-1.0], [2.0]), Box([-1.0, 0.0, 5.0], [2.0, 1e-3, 9.0]), Ball([0.5], 2.0), Ball([1.0, -3.0], 0.25)]
 COMPACT_OR_NOT = [*DOMAINS, WholeSpace(1), WholeSpace(3)]
@@ -122,6 +122,7 @@ def test_round_trips_of_projection_on_any_ball(center, radius, seed):
         (" box:-3,3;0,1 ", 2, Box([-3, 0], [3, 1])),
         ("box:1e-3,1e3", 1, Box([1e-3], [1e3])),
         ("ball:2", 3, Ball(np.zeros(3), 2.0)),
+        ("ball:2;1,-0.5", 2, Ball([1.0, -0.5], 2.0)),
         ("space", 4, WholeSpace(4)),
     ],
 )
@@ -133,7 +134,22 @@ def test_specifications_of_the_command_line(spec, dim, domain):
     "spec",
     [
         *("", "box", "box:", "box:1", "box:1,2,3", "box:3,-3", "box:0,0", "box:nan,1", "box:0,inf", "box:0,1;0,1;0,1"),
-        *("ball:", "ball:-1", "ball:0", "ball:x", "ball:inf", "space:1", "SPACE", "box:0,1;", "os.remove('x')", "\x00"),
+        *(
+            "ball:",
+            "ball:-1",
+            "ball:0",
+            "ball:x",
+            "ball:inf",
+            "ball:1;0",
+            "ball:1;0,0;1",
+            "ball:1;0,x",
+            "ball:1;0,nan",
+            "space:1",
+            "SPACE",
+            "box:0,1;",
+            "os.remove('x')",
+            "\x00",
+        ),
     ],
 )
 def test_hostile_specifications_are_refused(spec):
@@ -152,6 +168,8 @@ def test_a_specification_must_be_text():
         (lambda: Box([0, 1], [1]), ValueError, r"Box: received upper of shape \(1,\)"),
         (lambda: Box([0, 1], [1, 1]), ValueError, "lower < upper in every coordinate"),
         (lambda: Box([], []), ValueError, "lower < upper"),
+        (lambda: Box([0, 2], [1, 1]), ValueError, "Swap the bounds"),
+        (lambda: Box([0, 1], [1, 1]), ValueError, "an interval of positive width"),
         (lambda: Box([np.nan], [1]), ValueError, r"lower\[0\] = nan"),
         (lambda: Box([0], [np.inf]), ValueError, r"upper\[0\] = inf"),
         (lambda: Box([[1, 2], [3]], [1]), TypeError, "rectangular lower"),
@@ -181,3 +199,22 @@ def test_a_specification_must_be_text():
 def test_bad_input_gets_one_clear_error(make, error, text):
     with pytest.raises(error, match=text):
         make()
+
+
+@pytest.mark.parametrize("domain", [*COMPACT_OR_NOT, Box([1 / 3], [1e9 + 1 / 3]), Ball([0.1, 0.2], 1e-17)], ids=str)
+def test_specifications_round_trip_to_the_last_bit(domain):
+    assert parse_domain(format_domain(domain), domain.dim) == domain
+
+
+@pytest.mark.parametrize(
+    ("domain", "text"),
+    [
+        (Box([1e8], [1e8 + 1]), "[100000000, 100000001]"),
+        (Box([-1e8], [1.5]), "[-1e+08, 1.5]"),
+        (Box([0.1, 0.1], [0.3, 0.3]), "[0.1, 0.3]^2"),
+        (Box([-1.7e308], [1.7e308]), "[-1.7e+308, 1.7e+308]"),
+        (Box([1.0], [np.nextafter(1.0, 2.0)]), "[1, 1.0000000000000002]"),
+    ],
+)
+def test_bounds_that_differ_are_written_differently(domain, text):
+    assert str(domain) == text

@@ -66,7 +66,7 @@ def test_malformed_fields_are_refused(fields, pattern):
     "fn, pattern",
     [
         (lambda x: x[:, 0][:-1], r"values of shape \(2,\) from fn at 3 points; required shape \(3, 1\)"),
-        (lambda x: x, r"values of shape \(3, 2\)"),
+        (lambda x: x, r"values of shape \(3, 2\).*Pass dim_out=2"),
         (lambda x: 1.0, r"values of shape \(\)"),
         (lambda x: x[:, 0] * 1j, "complex128"),
         (lambda x: np.where(x[:, 0] > 0.5, np.nan, 0.0), r"f\(\[0.75, 0.0\]\) = \[nan\].*Change fn"),
@@ -153,6 +153,7 @@ def test_repr_states_the_facts():
     assert text.startswith("Target 'gaussian': R^3 -> R^1 on [-3, 3]^3")
     assert "0.857764 (proved)" in text and "a constant map at infinity, with a bound on the tail" in text
     assert "unknown" in repr(make(lipschitz=None))
+    assert "with a modulus of continuity" in repr(make(lipschitz=None, modulus=np.sqrt))
     assert "values in m, coordinates in km" in repr(make(unit="m", axis_unit="km"))
 
 
@@ -184,6 +185,8 @@ def test_from_numpy_estimates_a_missing_constant():
         (lambda x: None, "fails at 5 points"),
         (lambda x: x[:, 7], "IndexError"),
         (lambda x: np.log(x[:, 0]), "nan.*required finite values"),
+        (lambda x: 1.0, r"^target 'f': received values of shape \(\) from fn at 5 points; [^;]*one value a row\.$"),
+        (lambda x: x, r"^target 'f': received values of shape \(5, 2\) [^;]*; [^;]*Pass dim_out=2, [^;]*$"),
     ],
 )
 def test_from_numpy_refuses_unvectorised_or_failing_functions(fn, pattern):

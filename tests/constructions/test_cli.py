@@ -174,13 +174,34 @@ def test_a_file_remembers_a_target_of_the_gallery(run, saved, command):
     nameless = saved.with_name("nameless.safetensors")
     storage.save(nameless, storage.load(saved).network, provenance={"target": "x"})
     status, out, err = run(command, nameless)
-    assert (status, out) == (2, "") and "a file that names a gallery target" in err
+    assert (status, out) == (2, "") and "a file that was built for 'x'" in err and "heights.csv" in err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "certify"])
+def test_a_file_remembers_its_formula_and_where_it_was_built(run, tmp_path, command):
+    file = tmp_path / "net.safetensors"
+    where = ["--domain", "box:0.5,2;-1,0.1"]  # the formula is undefined on the domain formulas have by default
+    status, out, err = run("build", "expr:log(x) * y", "--eps", 0.4, *where, "--no-proof", "--out", file, *QUICK)
+    assert (status, err) == (0, "")
+    status, out, err = run(command, file, "--json")
+    result = json.loads(out)
+    assert (status, err) == (0, "")
+    assert result["target"] == "log(x) * y" and result["domain"] == "[0.5, 2] x [-1, 0.1]"
+    assert run(command, file, "--json", "--domain", "box:1,2;-1,0")[1].count("[1, 2] x [-1, 0]") == 1
+
+
+def test_a_file_remembers_a_ball_off_the_origin_and_all_of_space(run, saved, tmp_path):
+    file = tmp_path / "ball.safetensors"
+    assert run("build", "gaussian", "--eps", 0.3, "--domain", "ball:1;0.25,0.5", "--out", file, *QUICK)[0] == 0
+    for path, domain in ((file, "ball of radius 1 about (0.25, 0.5)"), (saved, "R^2")):
+        status, out, _ = run("certify", path, "--json")
+        assert status == 0 and json.loads(out)["domain"] == domain
 
 
 def test_evaluate_on_another_target_shows_the_error(run, saved):
     status, out, _ = run("evaluate", saved, "cone", "--json", *QUICK)
     # The network is near 0 at the corners of [-3, 3]^2, where |x| = 3 sqrt(2).
-    assert status == 0 and json.loads(out)["lower"] > 3.9
+    assert status == 1 and json.loads(out)["lower"] > 3.9  # far above the tolerance in the file
 
 
 def test_plots_are_written_complete(run, saved, tmp_path):
