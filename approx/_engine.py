@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from approx._rescale import IDENTITY, STEP, cut, rescale
 from approx._threads import for_slices
 from approx._tiles import BYTES, ROWS, SIDE, affine_tile, square_tile
 
-__all__ = ["Run", "chain", "growing", "layers", "unfolded"]
+__all__ = ["NARROW", "Activation", "Run", "chain", "growing", "layers", "unfolded"]
 
 NARROW = 16
 LONG = 8  # layers; a kernel of their own saves shorter runs at most 20 ns a point, and takes a third of a second
@@ -32,7 +33,7 @@ _TILES = 4
 BLOCK = 64  # of the kernels for growing runs
 _compile = compiled(fastmath={"contract"}, error_model="numpy")
 Activation = tuple[int, float]
-Run = tuple[NDArray, NDArray, Activation]
+Run = tuple[Any, Any, Activation]  # weights, biases
 
 
 def layers(points: NDArray, weights: NDArray, biases: NDArray, activation: Activation) -> NDArray:
@@ -48,8 +49,11 @@ def layers(points: NDArray, weights: NDArray, biases: NDArray, activation: Activ
     return _run(_wide(code), SIDE * lanes, points, width, shift, weights, biases)
 
 
-def chain(points: NDArray, runs: Iterable[Run]) -> NDArray:
-    """Runs of layers (weights, biases, activation) one after another; single layers of one shape go together."""
+def chain(points: Any, runs: Iterable[Run], evaluate: Callable = layers, join: Callable = np.concatenate) -> Any:
+    """Runs of layers (weights, biases, activation) one after another; single layers of one shape go together.
+
+    evaluate is `layers`, and join puts arrays together, for arrays of another kind than numpy's.
+    """
 
     def alike(run: Run) -> tuple:
         weights, _, activation = run
@@ -58,11 +62,11 @@ def chain(points: NDArray, runs: Iterable[Run]) -> NDArray:
     for (single, _, activation), group in itertools.groupby(runs, alike):
         members = list(group)
         if single and len(members) > 1:
-            weights, biases = (np.concatenate([run[part] for run in members]) for part in (0, 1))
-            points = layers(points, weights, biases, activation)
+            weights, biases = (join([run[part] for run in members]) for part in (0, 1))
+            points = evaluate(points, weights, biases, activation)
         else:
             for weights, biases, _ in members:
-                points = layers(points, weights, biases, activation)
+                points = evaluate(points, weights, biases, activation)
     return points
 
 

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from approx import _checks, _engine, _rescale
+from approx import _checks, _cuda, _engine, _rescale
 from approx.activations import RadialActivation, StepReLU
 from approx.blocks import Block, Dense, Growing, Stack
 
@@ -120,17 +120,19 @@ class RadialNetwork(nn.Module):
 
     @property
     def compiled(self) -> bool:
-        """Whether the compiled engine can evaluate it: registered activations, on the CPU, in float32 or float64."""
+        """Whether a compiled engine can evaluate it: registered activations, in float32 or float64, on the CPU or a GPU
+        that numba can compile for."""
         return (
-            self.device.type == "cpu"
+            self.device.type in ("cpu", "cuda")
             and self.dtype in (torch.float32, torch.float64)
             and all(_rescale.known(block.activation) for block in self.blocks)
+            and not (self.device.type == "cuda" and _cuda.obstacle(self.blocks))
         )
 
     @property
     def working_width(self) -> int:
         """How many numbers per point are kept while it is evaluated (a folded growing run keeps only its head)."""
-        if self.compiled:
+        if self.compiled and self.device.type == "cpu":
             folded = [isinstance(block, Growing) and _folds(block, after) for block, after in self._pairs()]
             widths = zip(self._inputs[1:] + [self.dim_out], folded, strict=True)
             return max(self.dim_in, *(width for width, inside in widths if not inside))
@@ -156,9 +158,10 @@ class RadialNetwork(nn.Module):
     def forward(self, x: Tensor, *, engine: str = "auto") -> Tensor:
         """x (..., n) -> (..., m), same dtype and device as the network.
 
-        engine: "compiled" (CPU, registered activations, no gradients; a point's value is independent of its batch),
-        "torch" (everything), "auto" (compiled where it applies).
-        Raises TypeError for another dtype or device and ValueError for a wrong last axis.
+        engine: "compiled" (registered activations, no gradients; a point's value is independent of its batch), "torch"
+        (everything), "auto" (compiled where it applies). On a GPU "compiled" is a kernel of numba's CUDA target, the
+        extra `cuda`, for runs of width up to 16; torch evaluates wider and growing runs between them.
+        Raises TypeError for another dtype or device, ValueError for a wrong last axis or an engine that cannot be used.
         """
         return self._through(x, self.depth, self._choose("RadialNetwork.forward", engine, x))
 
@@ -232,14 +235,13 @@ class RadialNetwork(nn.Module):
             return False
         compilable = self._compilable(x)
         if engine == "compiled" and not compilable:
-            raise ValueError(
-                _checks.message(
-                    call,
-                    "engine='compiled'",
-                    "registered activations, CPU tensors of float32 or float64 and no gradients",
-                    "Use engine='torch', or wrap the call in torch.no_grad().",
-                )
-            )
+            required = "registered activations, tensors of float32 or float64 on the CPU or a GPU, and no gradients"
+            action = "Use engine='torch', or wrap the call in torch.no_grad()."
+            trouble = _cuda.obstacle(self.blocks) if self.device.type == "cuda" else ""
+            if trouble:
+                required = f"a GPU that numba can compile for ({trouble})"
+                action = "Use engine='torch', or pip install 'radial-approx[cuda]'."
+            raise ValueError(_checks.message(call, "engine='compiled'", required, action))
         return compilable
 
     def _compilable(self, x: Tensor) -> bool:
@@ -255,7 +257,9 @@ class RadialNetwork(nn.Module):
     def _through(self, x: Tensor, layers: int, compiled: bool) -> Tensor:
         """x (..., n) through the first layers."""
         result = self._flatten(x)
-        if compiled:
+        if compiled and self.device.type == "cuda":
+            result = _cuda.through(self.blocks, result.detach(), layers)
+        elif compiled:
             result = torch.from_numpy(self._run_compiled(result.detach().numpy(), layers))
         else:
             for block in self.blocks:

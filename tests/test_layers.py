@@ -15,8 +15,8 @@ LEVELS = {
         {"_checks"},
         {"affine", "domains", "activations", "_threads", "_compile", "_tiles"},
         {"_rescale", "_cells", "blocks", "lattice"},
-        {"_engine", "_bins", "_hierarchy"},
-        {"_lookup"},
+        {"_engine", "_cuda_kernel", "_bins", "_hierarchy"},
+        {"_cuda", "_lookup"},
         {"networks", "covers"},
         {"targets"},
         {"storage", "evaluation", "compression", "projection"},
@@ -185,6 +185,7 @@ before = state()
 import approx, constructions
 loaded = sorted(name for name in sys.modules if name.startswith("matplotlib"))
 assert not loaded, f"imported {loaded[:3]}"
+assert "numba.cuda" not in sys.modules
 import numba, scipy.stats, tqdm.auto, safetensors.torch  # third parties may add warning filters of their own
 changed = [k for k, (a, b) in enumerate(zip(before, state())) if str(a) != str(b) and k != 10]
 assert not changed, f"changed global state {changed}"
