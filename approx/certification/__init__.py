@@ -12,7 +12,8 @@ certificate  _arb            its result, and a second opinion on it in ball arit
 _local                       bounds on many boxes one by one
 """
 
-from approx.certification._certify import GlobalBoundUnavailable, certify
+from approx.certification._certify import certify
+from approx.certification._infinity import GlobalBoundUnavailable
 from approx.certification._local import local_bounds
 from approx.certification.branch import Bracket, branch_and_bound
 from approx.certification.cells import Cells

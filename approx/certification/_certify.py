@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from approx import _checks
-from approx.affine import AffineMap
+from approx.certification._infinity import Tail, beyond_cells, beyond_models
 from approx.certification.branch import Bracket, branch_and_bound
 from approx.certification.certificate import Certificate
 from approx.certification.dense import Difference, search_dense
@@ -21,49 +21,21 @@ from approx.certification.pieces import Pieces, is_stepwise, pieces
 from approx.certification.witness import Witnessed, witnessed
 from approx.domains import Ball, Box, WholeSpace
 from approx.networks import RadialNetwork
-from approx.targets import Target, check_claims, check_tail
-from approx.targets.falsify import tail_at
+from approx.targets import Target, check_claims
 
-__all__ = ["GlobalBoundUnavailable", "certify"]
+__all__ = ["certify"]
 
 _CALL = "certify"
 _DECIDED = 1e-6  # of eps: closer bounds would decide nothing that rounding leaves open
 _LEAST = 1e-300  # no tolerance is smaller
 _WARM_UP = 256  # boxes, for pieces; forms compile nothing of their own
-_GROWTH = 1.25
-_STEPS = 60
 _FARTHEST, _NEAREST = 1e150, 1e-150  # |x| whose squares are numbers
-_SAMPLES = 1024
 _LEVELLED = 3  # from this dimension on a search by levels is tried first
 _WITNESSED = 4  # from this dimension on a witness is tried first, and above it branch and bound only
 _STILL, _MANY = 6, 20_000  # up to this dimension and for so many cells
 _CROWDED = 100_000  # cells, from which on a witness is tried first in three dimensions too
 _CONFRONTED = 255  # points where computed values are compared with the bounds
 _NOISE = 1e-13  # more than the rounding of such a comparison
-
-
-class GlobalBoundUnavailable(ValueError):
-    """Nothing bounds |F - f| outside all cells; a compact domain can still be certified.
-
-    >>> import constructions
-    >>> from approx import targets
-    >>> built = constructions.build(targets.ridge(dim=1), 0.3, verify=False)
-    >>> try:
-    ...     certify(built, domain=WholeSpace(1))
-    ... except GlobalBoundUnavailable:
-    ...     print("pass a compact domain")
-    pass a compact domain
-    """
-
-
-@dataclass(frozen=True)
-class _Tail:
-    """|F - f| <= bound outside the cube |x_k| <= half; `because` says why."""
-
-    half: float
-    bound: float
-    because: str
-    conditional: bool
 
 
 @dataclass(frozen=True)
@@ -75,7 +47,7 @@ class _Plan:
     core: Box | Ball
     basis: str
     claims: tuple[str, ...] = ()
-    tail: _Tail | None = None
+    tail: Tail | None = None
     pieces: Pieces | None = None
 
     @property
@@ -122,8 +94,9 @@ def certify(
     |f - L| is bounded on the unbounded slabs outside the cells, by interval arithmetic or by the target's tail.
 
     Networks with other radial activations, mixed ones too: Taylor models of high order (up to three dimensions, where
-    no activation jumps) and first-order forms bound F - f on boxes of a compact domain. An activation that is not
-    registered needs `interval_h`, its profile h written with numpy.
+    no activation jumps) and first-order forms bound F - f on boxes. An activation that is not registered needs
+    `interval_h`, its profile h written with numpy. On R^n, n <= 3, models in the direction and in 1/|x| bound F - L
+    outside a cube, for registered activations and a constant L (see `outside`).
 
     Both hold for F in real arithmetic and for F as evaluated in the network's dtype, at the points of the domain; on
     R^n for the latter only in a cube that holds all cells, since far out the rounding of L(x) exceeds every bound.
@@ -164,7 +137,7 @@ def certify(
     if domain.compact and not enclosure.everywhere:
         target.with_domain(domain)  # refuses points where nothing is known of f
     with np.errstate(all="ignore"):  # what overflows is refused below, or has infinite bounds
-        plan = _plan(network, target, domain, enclosure, eps)
+        plan = _plan(network, target, domain, enclosure, eps, max_seconds)
     bracket = seen = None
     if plan.pieces is not None and plan.core.dim >= _LEVELLED:
         question = (plan.pieces, target, enclosure, domain, plan.core, eps, max_seconds)
@@ -198,28 +171,34 @@ def _search(plan: _Plan, eps: float | None, tol: float | None, limits: dict[str,
 
 
 def _plan(
-    network: RadialNetwork, target: Target, domain: Box | Ball | WholeSpace, enclosure: Enclosure, eps: float | None
+    network: RadialNetwork,
+    target: Target,
+    domain: Box | Ball | WholeSpace,
+    enclosure: Enclosure,
+    eps: float | None,
+    max_seconds: float,
 ) -> _Plan:
     """By pieces where the network has finitely many, by Taylor models or forms otherwise."""
     radius = _radius(domain) if domain.compact else None
+    core: Box | Ball
     if is_stepwise(network):
         found = pieces(network, radius)
-        core: Box | Ball
         if domain.compact:
             core, tail = domain, None
         else:
-            tail = _outside(found, target, enclosure, eps)
+            tail = beyond_cells(found, target, enclosure, eps)
             core = Box.cube(domain.dim, tail.half)
         search = _search_pieces(found, enclosure, core)
         return _Plan(search, core, "the pieces of the stored weights", tail=tail, pieces=found)
+    difference = Difference(network, enclosure, _CALL)
     if domain.compact:
-        difference = Difference(network, enclosure, _CALL)
-        search = functools.partial(search_dense, difference, domain)
-        method = "forms" if difference.models is None else "models"
-        return _Plan(search, domain, f"Taylor {method} of the stored layers", claims=difference.layers.assumes)
-    received = f"all of R^{domain.dim} for a network with other activations than Step-ReLU"
-    required = "a compact domain: forms hold on boxes"
-    raise GlobalBoundUnavailable(_checks.message(_CALL, received, required, "Pass a Box or a Ball."))
+        core, tail = domain, None
+    else:
+        tail = beyond_models(network, difference.layers, target, enclosure, eps, max_seconds / 2)
+        core = Box.cube(domain.dim, tail.half)
+    search = functools.partial(search_dense, difference, core)
+    method = "forms" if difference.models is None else "models"
+    return _Plan(search, core, f"Taylor {method} of the stored layers", claims=difference.layers.assumes, tail=tail)
 
 
 def _search_pieces(found: Pieces, enclosure: Enclosure, core: Box | Ball) -> functools.partial[Bracket]:
@@ -253,54 +232,6 @@ def _radius(domain: Box | Ball) -> float:
 
 def _center(domain: Box | Ball) -> NDArray[np.float64]:
     return domain.center if isinstance(domain, Ball) else domain.project(domain.lower / 2 + domain.upper / 2)
-
-
-def _outside(found: Pieces, target: Target, enclosure: Enclosure, eps: float | None) -> _Tail:
-    """A cube that holds all cells, and a bound of |F - f| outside it."""
-    if target.affine is None:
-        received = f"all of R^{target.dim_in} for {target.name!r}, which has no affine part"
-        raise GlobalBoundUnavailable(
-            _checks.message(_CALL, received, "an asymptotically affine target", "Pass a compact domain.")
-        )
-    same_slope, offset = found.outside_error(target.affine)
-    if not same_slope or not np.isfinite(found.reach):
-        received = "a network whose slope outside all cells is not proved equal to that of the target's affine part"
-        action = "Pass a compact domain, or build it with a cover of balls in float64."
-        raise GlobalBoundUnavailable(_checks.message(_CALL, received, "exactly that slope", action))
-    if eps is None:  # then half of an error that occurs is near enough to nothing
-        points = target.domain.sample(_SAMPLES)
-        enough = 0.5 * float(np.linalg.norm(found(points) - target(points), axis=1).max())
-    else:
-        enough = eps / 2
-    halves = max(found.reach, target.domain.diameter * 2.0**-10) * (1 + 1e-9) * _GROWTH ** np.arange(_STEPS)
-    bounds = [_slabs(enclosure, target.affine, half) for half in halves]
-    because, conditional = f"{enclosure.basis} on the slabs |x_k| >=", enclosure.conditional
-    if not np.isfinite(bounds).any() and target.tail is not None:
-        check_tail(target)
-        bounds = [tail_at(target, half) for half in halves]
-        because, conditional = "the target's tail at", target.lipschitz_source != "proved"
-    least = np.nanmin(bounds, initial=np.inf)
-    if not np.isfinite(least):
-        received = f"|f - L| without a bound up to |x| = {halves[-1]:.3g}"
-        required = "a target that intervals bound at infinity, or one with tail="
-        raise GlobalBoundUnavailable(_checks.message(_CALL, received, required, "Pass tail=, or a compact domain."))
-    wanted = enough - offset if eps is None else max(enough - offset, (eps - offset) / 2)
-    first = int(np.argmax(np.array(bounds) <= max(wanted, 1.001 * least)))
-    half, bound = float(halves[first]), float(np.nextafter(bounds[first] + offset, np.inf))
-    return _Tail(half, bound, f"{because} {half:.6g}", conditional)
-
-
-def _slabs(enclosure: Enclosure, affine: AffineMap, half: float) -> float:
-    """A bound of |f - L| where some |x_k| >= half, from the 2 n unbounded slabs; inf if intervals give none."""
-    n = affine.dim_in
-    lower, upper = np.full((2 * n, n), -np.inf), np.full((2 * n, n), np.inf)
-    lower[range(n), range(n)] = half
-    upper[range(n, 2 * n), range(n)] = -half
-    low, high = enclosure.residual_range(lower, upper, affine)
-    size = np.maximum(np.abs(low), np.abs(high))
-    if not np.isfinite(size).all():
-        return float("inf")
-    return float(np.linalg.norm(size, axis=1).max()) * (1 + 1e-12)
 
 
 def _both(first: Bracket, second: Bracket) -> Bracket:
@@ -367,7 +298,7 @@ def _report(
         rests_on += [f"{plan.basis}, witness: {seen.kind}", *seen.rests_on]
     rests_on += [f"{claim}, which is a claim" for claim in plan.claims]
     if tail is not None:
-        rests_on.append(f"outside the cells, {tail.because}" + (", which is a claim" if tail.conditional else ""))
+        rests_on.append(tail.because + (", which is a claim" if tail.conditional else ""))
     conditional = enclosure.conditional or bool(plan.claims) or (tail is not None and tail.conditional)
     argmax = _center(plan.core if tail is None else target.domain) if best.argmax is None else best.argmax
     _confront(network, enclosure, plan.core, argmax, best.lower, upper)

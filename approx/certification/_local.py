@@ -83,4 +83,6 @@ def _problem(report: Certificate, box: Box) -> Problem:
         found = pieces(network, radius)
         cells, values, error = found.cells(radius), found.values[found.nonempty], found.value_error(radius)
         return Problem(_CALL, cells, values, found.affine, enclosure, box, error, never)
-    return Problem(_CALL, *without_cells(Difference(network, enclosure, _CALL)), box, 0.0, never)
+    return Problem(
+        _CALL, *without_cells(Difference(network, enclosure, _CALL), network.dim_in, network.dim_out), box, 0.0, never
+    )

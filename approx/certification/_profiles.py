@@ -36,13 +36,27 @@ from approx.activations import (
 from approx.certification.intervals import ELEMENTARY, TINY, Interval, down, unchecked, up
 from approx.certification.jets import Jet
 
-__all__ = ["Profile"]
+__all__ = ["Far", "Profile"]
 
 Array = NDArray[np.float64]
 Bounds = Callable[[Interval], tuple[Interval, Interval]]
 
 _UNITS = 4 * ELEMENTARY  # at most two elementary functions and a few operations between positive numbers
 _SWISH_PEAK = (2.399, 2.4)  # between these h' of the swish is largest
+
+
+@dataclass(frozen=True)
+class Far:
+    """What h is for large r, by a function of z = 1/r that is analytic at 0.
+
+    grows : whether h(r)/r -> 1; then that is a function of h(r)/r, otherwise of h(r)
+    of_inverse : the function, of any operand that numpy functions accept
+    rest : radii r -> a bound of its error for all radii >= r; infinite where nothing is known
+    """
+
+    grows: bool
+    of_inverse: Callable[[Any], Any]
+    rest: Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,7 @@ class Profile:
     shift : the largest number that is added to r before h is computed
     units : the relative error of h as torch computes it is below units * 2^-p in a dtype of p binary digits, if an
         elementary function is good to 8 units in the last place
+    far : what h is for large r, if that is known
     assumes : what of all this only the caller knows
     """
 
@@ -65,6 +80,7 @@ class Profile:
     from_zero: bool
     shift: float = 0.0
     units: int = 64
+    far: Far | None = None
     assumes: str = ""
 
     @classmethod
@@ -210,11 +226,46 @@ def _softplus(shift: float) -> Bounds:
     return bounds
 
 
+def _decaying(b: float) -> Callable[[Array], Array]:
+    """exp(b - r), rounded up."""
+    return lambda r: np.exp(b - r) * (1 + 2.0**-32) + TINY
+
+
+def _less(b: float, rest: Callable[[Array], Array]) -> Far:
+    """h(r) = r - b."""
+    return Far(True, lambda z: 1 - b * z, rest)
+
+
+_FAR_SQUASHING = Far(False, lambda z: 1 / (1 + z * z), np.zeros_like)
+_FAR_RATIONAL = Far(False, lambda z: 1 / (1 + z), np.zeros_like)
+_FAR_SWISH = _less(0.0, _decaying(0.0))
+
 _EXACT, _RATIONAL, _ONCE, _TWICE = 1, 8, 24, 48  # units: no more than r - shift, no elementary function, one, two
 _KNOWN: dict[type[RadialActivation], Callable[[float], Profile]] = {
-    Squashing: lambda _: Profile(_squashing, lambda r: r / (1 + r * r), (0.0, 0.5), True, units=_RATIONAL),
-    RationalSquash: lambda _: Profile(_rational, lambda r: 1 / (1 + r), (0.0, 1.0), True, units=_RATIONAL),
-    RadialSwish: lambda _: Profile(_swish, lambda r: 1 / (1 + np.exp(-r)), (0.5, 1.0), True, units=_ONCE),
+    Squashing: lambda _: Profile(
+        _squashing,
+        lambda r: r / (1 + r * r),
+        (0.0, 0.5),
+        True,
+        units=_RATIONAL,
+        far=_FAR_SQUASHING,
+    ),
+    RationalSquash: lambda _: Profile(
+        _rational,
+        lambda r: 1 / (1 + r),
+        (0.0, 1.0),
+        True,
+        units=_RATIONAL,
+        far=_FAR_RATIONAL,
+    ),
+    RadialSwish: lambda _: Profile(
+        _swish,
+        lambda r: 1 / (1 + np.exp(-r)),
+        (0.5, 1.0),
+        True,
+        units=_ONCE,
+        far=_FAR_SWISH,
+    ),
     RadialSigmoid: lambda _: _sigmoids(0.0),
     ShiftedSigmoid: lambda b: _sigmoids(b),
     ShiftedReLU: lambda b: Profile(
@@ -224,6 +275,7 @@ _KNOWN: dict[type[RadialActivation], Callable[[float], Profile]] = {
         b >= 0,
         shift=abs(b),
         units=_EXACT,
+        far=_less(b, lambda r: np.where(r >= b, 0.0, np.inf)),
     ),
     RadialSoftplus: lambda b: Profile(
         _softplus(b),
@@ -232,10 +284,14 @@ _KNOWN: dict[type[RadialActivation], Callable[[float], Profile]] = {
         False,
         shift=abs(b),
         units=_TWICE,
+        far=_less(b, lambda r: _decaying(b)(r) / r),
     ),
 }
 
 
 def _sigmoids(b: float) -> Profile:
     bounds = _shifted_sigmoid(b)
-    return Profile(bounds, lambda r: 1 / ((1 + np.exp(b - r)) * r), (0.0, np.inf), False, shift=abs(b), units=_ONCE)
+    far = Far(False, lambda z: z * 0.0 + 1.0, _decaying(b))
+    return Profile(
+        bounds, lambda r: 1 / ((1 + np.exp(b - r)) * r), (0.0, np.inf), False, shift=abs(b), units=_ONCE, far=far
+    )

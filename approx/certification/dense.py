@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from approx.affine import AffineMap
 from approx.certification._series import Basis, ranges
-from approx.certification.branch import Bracket, branch_and_bound
+from approx.certification.branch import Bracket, Oracle, branch_and_bound
 from approx.certification.cells import Cells
 from approx.certification.enclosures import Enclosure, function_of, obstacle
 from approx.certification.forms import Form, Layers
@@ -169,12 +169,13 @@ def _tilted(form: Form, slopes: list, radius: Array) -> Form:
     return form._replace(terms=terms, error=error)
 
 
-def without_cells(difference: Difference) -> tuple[Cells, Array, AffineMap, Difference]:
-    """F - f as a problem for branch and bound: no cells, and the affine map 0 against the difference."""
-    n, m = difference.layers.dim_in, difference.layers.dim_out
-    return Cells(np.empty((0, n)), np.empty(0)), np.empty((0, m)), AffineMap.constant(np.zeros(m), n), difference
+def without_cells(oracle: Oracle, dim_in: int, dim_out: int) -> tuple[Cells, Array, AffineMap, Oracle]:
+    """sup |f| for the f of an oracle as a problem for branch and bound: no cells, and the affine map 0 against f."""
+    empty = Cells(np.empty((0, dim_in)), np.empty(0)), np.empty((0, dim_out))
+    return *empty, AffineMap.constant(np.zeros(dim_out), dim_in), oracle
 
 
 def search_dense(difference: Difference, domain: Box | Ball, **limits: Any) -> Bracket:
     """Branch and bound for sup |F - f|; limits as for `branch_and_bound`."""
-    return branch_and_bound(*without_cells(difference), domain, **limits)
+    sizes = difference.layers.dim_in, difference.layers.dim_out
+    return branch_and_bound(*without_cells(difference, *sizes), domain, **limits)

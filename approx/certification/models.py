@@ -19,12 +19,32 @@ from approx.certification.intervals import TINY, UNIT, Interval, unchecked, up
 from approx.certification.jets import Jet
 from approx.certification.taylor import Taylor
 
-__all__ = ["DEGREES", "Models"]
+__all__ = ["DEGREES", "Models", "scaled", "squared"]
 
 Array = NDArray[np.float64]
 DEGREES = {1: 12, 2: 9, 3: 6}  # by dimension; beyond it, forms only
 _NARROWEST = 2.0**-50  # of |v|^2: the half width of its range is at least this
 _NUMBERS = 1 << 17  # in one array of coefficients
+
+
+def squared(basis: Basis, terms: Array, error: Array) -> tuple[Array, Array]:
+    """The model (P, k) of |v|^2 for models v (P, d, k), and its error."""
+    count, dims, boxes = terms.shape
+    flat = terms.reshape(count, dims * boxes), error.reshape(dims * boxes)
+    squares, missing = multiplied(basis, *flat, *flat)
+    squares = squares.reshape(count, dims, boxes)
+    rounding = dims * UNIT * np.abs(squares).sum(axis=(0, 1))
+    missing = (missing.reshape(dims, boxes).sum(axis=0) + rounding) * (1 + (dims * count + 8) * UNIT)
+    return known(squares.sum(axis=1), missing)
+
+
+def scaled(basis: Basis, factor: Array, doubt: Array, terms: Array, error: Array) -> tuple[Array, Array]:
+    """Models (P, d, k) times one model (P, k) of a number."""
+    count, dims, boxes = terms.shape
+    flat = terms.reshape(count, dims * boxes), error.reshape(dims * boxes)
+    factors = np.broadcast_to(factor[:, None], terms.shape).reshape(count, dims * boxes)
+    product, missing = multiplied(basis, factors, np.broadcast_to(doubt, error.shape).reshape(-1), *flat)
+    return product.reshape(terms.shape), missing.reshape(error.shape)
 
 
 class Models:
@@ -74,14 +94,7 @@ class Models:
         return known(mapped, np.where(large.any(axis=0), np.inf, error))
 
     def _activate(self, profile: Profile, terms: Array, error: Array) -> tuple[Array, Array]:
-        dims, count = error.shape
-        flat = (terms.reshape(len(terms), -1), error.reshape(-1))
-        squares, missing = (part.reshape(-1, dims, count) for part in multiplied(self.basis, *flat, *flat))
-        square = squares.sum(axis=1)
-        rounding = dims * UNIT * np.abs(squares).sum(axis=(0, 1))
-        missing = (missing.reshape(dims, count).sum(axis=0) + rounding) * (1 + (dims * len(terms) + 8) * UNIT)
-        square, missing = known(square, missing)
-
+        square, missing = squared(self.basis, terms, error)
         middle = square[0]
         radius = (reach(square) + missing) * (1 + 8 * UNIT) + np.abs(middle) * _NARROWEST + TINY
         lost = ~np.isfinite(radius)
@@ -93,12 +106,10 @@ class Models:
         shrunk = (missing + reach(square) * (2 * UNIT)) / radius * (1 + 4 * UNIT) + TINY
         shrunk = np.where(lost, np.inf, shrunk)
         scale = composed(self.basis, factor.terms, inner, shrunk, factor.error)
-        factors = np.broadcast_to(scale[0][:, None], terms.shape).reshape(len(terms), -1)
-        doubt = np.broadcast_to(scale[1], error.shape).reshape(-1)
-        product, rest = multiplied(self.basis, factors, doubt, *flat)
+        product, rest = scaled(self.basis, *scale, terms, error)
         size = (np.abs(terms).sum(axis=0) + error) * (1 + (len(terms) + 4) * UNIT)
-        rest = rest.reshape(dims, count) + self._evaluation(profile, factor.bounds, middle, radius, size)
-        return known(product.reshape(terms.shape), rest * (1 + 4 * UNIT))
+        rest = rest + self._evaluation(profile, factor.bounds, middle, radius, size)
+        return known(product, rest * (1 + 4 * UNIT))
 
     def _evaluation(self, profile: Profile, factor: Interval, middle: Array, radius: Array, size: Array) -> Array:
         """How far the computed s(|v|) v may be from s(|v|) v, (d, k), for |v|^2 within radius of middle, |v_i| <= size.

@@ -66,7 +66,7 @@ def build(
     shape : kappa of the kernels; None chooses by the error at points that are not fitted
     dtype : of the weights
     samples, seed : of the measurement; verify=False skips it
-    prove : also certify an upper bound, for 20 seconds at most, on a compact domain and of what was measured. None:
+    prove : also certify an upper bound, for 20 seconds at most, of what was measured. None:
         where that takes a second or two, in one dimension up to 100 layers. Hundreds of layers in two dimensions take
         longer than that: see `approx.certify`
     Raises ValueError with what to change: neither eps nor layers, an activation without a kernel, a domain of another
@@ -114,7 +114,7 @@ def build(
         built = _grown(made, eps, max_layers)
     if prove is None:
         prove = domain.dim == 1 and built.hidden_layers <= _QUICK
-    return proved(built, progress=False) if prove and verify and domain.compact else built
+    return proved(built, progress=False) if prove and verify else built
 
 
 def _grown(made: Callable[[int], RadialBasis], eps: float, max_layers: int) -> RadialBasis:

@@ -89,3 +89,21 @@ def random_network(name, parameters, widths, seed=0, dtype=torch.float64, gain=1
         rho = None if index == len(widths) - 2 else activation(name, **parameters)
         layers.append(((normal(outer, inner) * gain / inner**0.5).to(dtype), (0.5 * normal(outer)).to(dtype), rho))
     return RadialNetwork.from_layers(layers)
+
+
+def bounded_network(name, parameters, n, seed):
+    """Layers of width 5 whose last two coordinates, and the two outputs, do not read the first three."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = []
+    for inner, outer in ((n, 5), (5, 5), (5, 5), (5, 2)):
+        weight = torch.randn(outer, inner, generator=generator, dtype=torch.float64)
+        weight[-2:, : 3 if inner == 5 else n] = 0.0
+        bias = torch.randn(outer, generator=generator, dtype=torch.float64)
+        layers.append((weight, bias, activation(name, **parameters)))
+    return RadialNetwork.from_layers([*layers[:-1], (*layers[-1][:2], None)])
+
+
+def far_value(network, point, axis, side):
+    """The network at x = X / t in ball arithmetic, X_axis = side, for a point (other X_j, t)."""
+    *others, t = point.tolist()
+    return value(layers_of(network), [arb(number) / arb(t) for number in (*others[:axis], side, *others[axis:])])

@@ -15,6 +15,7 @@ from approx.activations import StepReLU, activation
 from approx.affine import AffineMap
 from approx.covers import Cover
 from approx.networks import RadialNetwork
+from tests.approx.arb_networks import CASES, bounded_network, far_value, random_network
 
 
 def arithmetic(c):
@@ -238,6 +239,47 @@ def far_away(c):
         c.certify(network_of(1 + 2.0**-52, 0.0), sloped, WholeSpace(1), tol=0.01)
     with pytest.raises(c.GlobalBoundUnavailable, match="tail="):
         c.certify(network_of(1.0, 0.0), replace(sloped, tail=None), WholeSpace(1), tol=0.01)
+    # F = -1/4, L = -1/8, and f -> 0: |F - f| < 1/4 everywhere.
+    number = torch.tensor([-0.25], dtype=torch.float64)
+    layers = [(number[:, None], 0 * number, activation("radial_swish")), (0 * number[:, None], number, None)]
+    limit = AffineMap.constant([-0.125], 1)
+    late = hump(-0.25, 0.0, 0.0, tail=lambda radius: 0.125)
+    late = replace(late, affine=limit, fn=lambda x: np.maximum(-0.25 / (1.0 + np.square(x)), -0.125))
+    assert c.certify(RadialNetwork.from_layers(layers), late, WholeSpace(1), tol=0.01).upper >= 0.25
+
+
+def infinity(c):
+    """Models outside a cube hold exact values, for activations that grow and such that are bounded."""
+    rng = np.random.default_rng(6)
+    precision, ctx.prec = ctx.prec, 200
+    try:
+        for n, (name, parameters) in itertools.product((1, 2), CASES):
+            if name in ("step_relu", "radial_identity"):
+                continue
+            bounded = "sigmoid" in name or "squash" in name
+            network = bounded_network(name, parameters, n, n)
+            if bounded:
+                network = random_network(name, parameters, [n, 3, 2, 1])
+                with torch.no_grad():
+                    next(network.parameters())[0] = 0.0  # the first coordinate does not read x
+            offset = np.full(network.dim_out, 0.5)
+            outside = c.outside.Outside(c.forms.Layers(network, "check"), offset)
+            lower = np.concatenate([rng.uniform(-1, 1, (12, n - 1)), 0.25 * rng.random((12, 1))], axis=1)
+            upper = lower + 2.0**-6
+            for axis, side in itertools.product(range(n), (1.0, -1.0)):
+                low, high = outside._facing(axis, side).range(lower, upper)
+                assert np.isfinite(high - low).mean() > 0.5
+                for k in range(12):
+                    for j, number in enumerate(far_value(network, upper[k], axis, side)):
+                        assert arb(low[k, j]) - 1e-12 < number - 0.5 < arb(high[k, j]) + 1e-12
+        weight = torch.tensor([[1e-300]], dtype=torch.float64)
+        layers = [(torch.eye(1).double(), torch.zeros(1).double(), activation("shifted_relu"))]
+        with pytest.raises(ValueError, match="grows"):
+            c.outside.Outside(
+                c.forms.Layers(RadialNetwork.from_layers([*layers, (weight, weight[0], None)]), "check"), np.zeros(1)
+            )
+    finally:
+        ctx.prec = precision
 
 
 def claims(c):
