@@ -89,10 +89,10 @@ FILE was written by `radial build --out` or approx.storage.save.
 {_TARGET}
 {_DOMAIN}
 The pieces of a Step-ReLU network are recovered from the stored weights and compared with the target by interval
-arithmetic; networks with other activations are bounded by Taylor models on boxes, up to three dimensions also up to
-infinity, for targets that tend to a constant. The result is a proof for the file, whatever built it, and says what it
-rests on. Without --domain it is about the domain that the network was built for, else about the target's own compact
-domain.
+arithmetic; networks with other activations are bounded by Taylor models on boxes and, in up to three dimensions, up to
+infinity, if they have exactly the target's slope there. The result is a proof for the file, whatever built it, and says
+what it rests on. Without --domain it is about the domain that the network was built for, else about the target's own
+compact domain.
 
 --json prints file, target, eps (given, or of the build, or null), domain, hidden_layers, parameters, lower, upper
 (null: nothing was proved), claim, rests_on, proved (upper <= eps, null without eps), argmax, recheck (with --recheck),

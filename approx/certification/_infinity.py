@@ -78,9 +78,7 @@ def beyond_models(
     """A cube, and a bound of |F - f| outside it by Taylor models of F and the target's own bounds."""
     affine = _asymptote(target)
     try:
-        if not affine.is_constant:
-            raise ValueError("a target with a slope at infinity, which no rounded weights have exactly")
-        outside = Outside(layers, affine.offset)
+        outside = Outside(layers, affine)
     except ValueError as error:
         received = f"all of R^{target.dim_in} for {error}"
         required = "a compact domain, or smooth layers that are bounded beyond one"

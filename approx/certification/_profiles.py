@@ -33,7 +33,7 @@ from approx.activations import (
     Squashing,
     activation_names,
 )
-from approx.certification.intervals import ELEMENTARY, TINY, Interval, down, unchecked, up
+from approx.certification.intervals import ELEMENTARY, TINY, UNIT, Interval, down, unchecked, up
 from approx.certification.jets import Jet
 
 __all__ = ["Far", "Profile"]
@@ -47,15 +47,15 @@ _SWISH_PEAK = (2.399, 2.4)  # between these h' of the swish is largest
 
 @dataclass(frozen=True)
 class Far:
-    """What h is for large r, by a function of z = 1/r that is analytic at 0.
+    """What h is for large r: r - shift, or a bounded function of z = 1/r that is analytic at 0, up to a rest.
 
-    grows : whether h(r)/r -> 1; then that is a function of h(r)/r, otherwise of h(r)
-    of_inverse : the function, of any operand that numpy functions accept
-    rest : radii r -> a bound of its error for all radii >= r; infinite where nothing is known
+    shift : None if h is bounded
+    bounded : z -> h, of any operand that numpy functions accept; None if h is not bounded
+    rest : radii r -> a bound of the error for all radii >= r; infinite where nothing is known
     """
 
-    grows: bool
-    of_inverse: Callable[[Any], Any]
+    shift: float | None
+    bounded: Callable[[Any], Any] | None
     rest: Callable[[Array], Array]
 
 
@@ -231,14 +231,9 @@ def _decaying(b: float) -> Callable[[Array], Array]:
     return lambda r: np.exp(b - r) * (1 + 2.0**-32) + TINY
 
 
-def _less(b: float, rest: Callable[[Array], Array]) -> Far:
-    """h(r) = r - b."""
-    return Far(True, lambda z: 1 - b * z, rest)
-
-
-_FAR_SQUASHING = Far(False, lambda z: 1 / (1 + z * z), np.zeros_like)
-_FAR_RATIONAL = Far(False, lambda z: 1 / (1 + z), np.zeros_like)
-_FAR_SWISH = _less(0.0, _decaying(0.0))
+_FAR_SQUASHING = Far(None, lambda z: 1 / (1 + z * z), np.zeros_like)
+_FAR_RATIONAL = Far(None, lambda z: 1 / (1 + z), np.zeros_like)
+_FAR_SWISH = Far(0.0, None, lambda r: np.where(r >= 1, r * _decaying(0.0)(r), 0.4) * (1 + 2 * UNIT))  # r / (1 + e^r)
 
 _EXACT, _RATIONAL, _ONCE, _TWICE = 1, 8, 24, 48  # units: no more than r - shift, no elementary function, one, two
 _KNOWN: dict[type[RadialActivation], Callable[[float], Profile]] = {
@@ -275,7 +270,7 @@ _KNOWN: dict[type[RadialActivation], Callable[[float], Profile]] = {
         b >= 0,
         shift=abs(b),
         units=_EXACT,
-        far=_less(b, lambda r: np.where(r >= b, 0.0, np.inf)),
+        far=Far(b, None, lambda r: np.where(r >= b, 0.0, np.inf)),
     ),
     RadialSoftplus: lambda b: Profile(
         _softplus(b),
@@ -284,14 +279,14 @@ _KNOWN: dict[type[RadialActivation], Callable[[float], Profile]] = {
         False,
         shift=abs(b),
         units=_TWICE,
-        far=_less(b, lambda r: _decaying(b)(r) / r),
+        far=Far(b, None, _decaying(b)),
     ),
 }
 
 
 def _sigmoids(b: float) -> Profile:
     bounds = _shifted_sigmoid(b)
-    far = Far(False, lambda z: z * 0.0 + 1.0, _decaying(b))
+    far = Far(None, lambda z: z * 0.0 + 1.0, _decaying(b))
     return Profile(
         bounds, lambda r: 1 / ((1 + np.exp(b - r)) * r), (0.0, np.inf), False, shift=abs(b), units=_ONCE, far=far
     )

@@ -1,26 +1,29 @@
-"""F - L outside a cube, for a radial network F and a constant L: Taylor models in the direction and in 1/|x|.
+"""F - L outside a cube, for a radial network F and an affine map L: Taylor models in the direction and in 1/|x|.
 
 Where x_a is the coordinate of largest size and |x_a| >= R, x = X / t with X_a = 1 or -1, the other X_j in [-1, 1] and
-0 < t <= 1/R: a box of as many variables, on which t = 0 stands for infinity. A coordinate of a state is *near* if it
-has x only through norms or through bounded activations; the others are *far*: t times them is followed. For a state v
+0 < t <= 1/R: a box of as many variables, on which t = 0 stands for infinity. A state is v = M x + u with an exact
+matrix M and bounded u: an affine layer makes W M x + (W u + b) of it. With the direction and the inverse length
 
-    t (W v + b) = W (t v) + b t,        |v|^2 t^2 = |t v|^2,        z = 1/|v| = t / |t v|,
+    D = v / |v| = t v / |t v|,        z = 1 / |v| = t / |t v|,        t v = M X + t u,
 
-and an activation multiplies v by h(r)/r, a function of z that is analytic at 0 up to a rest that decays. So all is
-smooth up to t = 0 while |t v| > 0. F is bounded if its last layer reads no far coordinate, which is seen from zeros
-among the stored weights: what rounding leaves of a slope grows with x. All this holds for F in real arithmetic.
+an activation with h(r) = r - b + e(r), where e decays, makes M x + (u + (e - b) D) of it, and one with a bounded h,
+analytic in z up to a rest that decays, h D and M = 0. So all is bounded and smooth up to t = 0 while |t v| > 0, and
+F - L is bounded if M is the matrix of L in the end, exactly. All this holds for F in real arithmetic.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from approx.affine import AffineMap
 from approx.certification._expansions import power
-from approx.certification._profiles import Profile
+from approx.certification._profiles import Far, Profile
 from approx.certification._series import added, known, ranges
 from approx.certification.branch import branch_and_bound
 from approx.certification.dense import without_cells
@@ -36,47 +39,52 @@ Array = NDArray[np.float64]
 Model = tuple[Array, Array]
 _PARTS = 4
 _TOGETHER, _MOST = 64, 1 << 14  # boxes
+_MOST_BITS = 1 << 15
 
 
 @dataclass(frozen=True)
 class _Step:
-    """A layer by its rows: `far` (d, D) reads (t far, t near, t), `near` reads near. bounds: whether all is near after
-    the activation; then `order` is that of the coordinates among (far, near)."""
+    """A layer, M after its affine map, (d, n) within 2 units of rounding, and its activation if M is not 0."""
 
-    far: Layer
-    near: Layer
-    profile: Profile | None
-    bounds: bool
-    order: NDArray[np.int64]
+    layer: Layer
+    slope: Array
+    far: Far | None
 
 
 class Outside:
-    """Bounds of F - offset for |x_axis| >= 1/t as an oracle on boxes (X_j for j != axis, t), on one side of zero.
+    """Bounds of F - L for |x_axis| >= 1/t as an oracle on boxes (X_j for j != axis, t), on one side of zero.
 
     Raises ValueError, with the reason, for networks of which nothing is known there.
     """
 
     together = _TOGETHER
 
-    def __init__(self, layers: Layers, offset: Array):
+    def __init__(self, layers: Layers, affine: AffineMap):
         if not Models.follow(layers):
             raise ValueError("more than three dimensions, or activations that jump")
         exact = copy.copy(layers)
         exact.unit = exact.tiny = 0.0
         self.models = Models(exact)
-        self.offset = offset
+        self.offset = affine.offset
         self.steps: list[_Step] = []
         self.axis, self.side = 0, 1.0
-        far = np.ones(layers.dim_in, dtype=bool)
+        slope = _Dyadic.of(np.eye(layers.dim_in))
         for layer in layers.stored:
-            self.steps.append(_step(layer, far))
-            far = np.zeros(len(layer.bias), dtype=bool) if self.steps[-1].bounds else _reads(layer, far)
-        if far.any():
-            raise ValueError("an output that grows with |x|, if only by what rounding left of a slope")
+            slope = _Dyadic.of(layer.weight) @ slope
+            far = None
+            if isinstance(layer.profile, Profile) and slope.nonzero:
+                far = layer.profile.far
+                if far is None:
+                    raise ValueError("an activation that is not registered")
+            self.steps.append(_Step(layer, slope.rounded(), far))
+            if far is not None and far.shift is None:
+                slope = _Dyadic.of(np.zeros(slope.integers.shape))
+        if slope != _Dyadic.of(affine.matrix):
+            raise ValueError("a network whose slope at infinity is not exactly that of the target's affine part")
 
     def largest(self, half: float, *, tol: float, enough: float, max_seconds: float) -> tuple[float, float]:
-        """Bounds of sup |F - offset| outside the cube |x_k| <= half, within tol of each other if the budget suffices,
-        unless the upper one is below `enough`."""
+        """Bounds of sup |F - L| outside the cube |x_k| <= half, within tol of each other if the budget suffices, unless
+        the upper one is below `enough`."""
         n = self.models.layers.dim_in
         box = Box([-1.0] * (n - 1) + [0.0], [1.0] * (n - 1) + [float(up(1 / half))])
         faces = [self._facing(axis, side) for axis in range(n) for side in (1.0, -1.0)]
@@ -114,78 +122,98 @@ class Outside:
         return low, high
 
     def _follow(self, x: Taylor) -> Model:
-        """F - offset, (P, m, k)."""
+        """F - L, (P, m, k)."""
         models, (boxes, n) = self.models, x.shape
-        t = x.terms[:, None, :, -1], x.error[None, :, -1]
-        face = np.zeros((len(x.terms), 1, boxes))
+        terms = x.terms.transpose(0, 2, 1)
+        face = np.zeros((len(terms), 1, boxes))
         face[0] = self.side
-        others = x.terms[:, :, :-1].transpose(0, 2, 1)
-        far: Model = (
-            np.concatenate([others[:, : self.axis], face, others[:, self.axis :]], axis=1),
-            np.zeros((n, boxes)),
-        )
-        near: Model = np.zeros((len(x.terms), 0, boxes)), np.zeros((0, boxes))
+        direction = np.concatenate([terms[:, : self.axis], face, terms[:, self.axis : -1]], axis=1)
+        t = Taylor(models.basis, terms[:, -1], np.zeros(boxes))
+        rest: Model = np.zeros((len(terms), n, boxes)), np.zeros((n, boxes))  # u
         for step in self.steps:
-            read = _joined(far, self._shrunk(t, near), t)
-            far, near = models._affine(step.far, *read), models._affine(step.near, *near)
-            if step.profile is None:
+            rest = models._affine(step.layer, *rest)
+            if step.far is None:
+                if isinstance(step.layer.profile, Profile):  # M = 0
+                    rest = models._activate(step.layer.profile, *rest)
                 continue
-            if not far[0].shape[1]:
-                near = models._activate(step.profile, *near)
-                continue
-            together = _joined(far, self._shrunk(t, near))
-            length = Taylor(models.basis, *squared(models.basis, *together))
-            inverse = length._function(power(-0.5))
-            factor = self._factor(step.profile, inverse * Taylor(models.basis, t[0][:, 0], t[1][0]))
-            if step.bounds:
-                near = self._times(factor * inverse, together)
-                near = near[0][:, step.order], near[1][step.order]
-                far = far[0][:, :0], far[1][:0]
+            shrunk = _plus(_mapped(step.slope, direction), self._times(t, rest))  # t v
+            inverse = Taylor(models.basis, *squared(models.basis, *shrunk))._function(power(-0.5))
+            least = 1 / np.maximum((inverse * t).bounds.hi, TINY) * (1 - 4 * UNIT)  # |v| is no smaller
+            error = step.far.rest(least)
+            if step.far.bounded is not None:
+                height = inverse._lift(step.far.bounded(inverse * t))
+                rest = self._times(_blurred(height, error) * inverse, shrunk)
             else:
-                far, near = self._times(factor, far), self._times(factor, near)
-        constant = np.zeros(near[0].shape)
+                height = _blurred(inverse._lift(np.full(boxes, -float(step.far.shift or 0.0))), error)
+                rest = _plus(rest, self._times(height * inverse, shrunk))
+        constant = np.zeros(rest[0].shape)
         constant[0] = -self.offset[:, None]
-        return added(*near, constant, np.zeros(near[1].shape))
-
-    def _shrunk(self, t: Model, near: Model) -> Model:
-        return scaled(self.models.basis, t[0][:, 0], t[1][0], *near)
+        return added(*rest, constant, np.zeros(rest[1].shape))
 
     def _times(self, factor: Taylor, state: Model) -> Model:
         return scaled(self.models.basis, factor.terms, factor.error, *state)
 
-    def _factor(self, profile: Profile, inverse: Taylor) -> Taylor:
-        """h(r)/r or h(r) for r = 1/inverse."""
-        assert profile.far is not None, "seen at the beginning"
-        found = inverse._lift(profile.far.of_inverse(inverse))
-        least = 1 / np.maximum(inverse.bounds.hi, TINY) * (1 - 4 * UNIT)
-        return Taylor(self.models.basis, *known(found.terms, up(found.error + profile.far.rest(least))))
+
+def _plus(one: Model, other: Model) -> Model:
+    return added(*one, *other)
 
 
-def _reads(layer: Layer, far: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return (layer.weight[:, far] != 0).any(axis=1)
+def _blurred(model: Taylor, error: Array) -> Taylor:
+    return Taylor(model.basis, *known(model.terms, up(model.error + error)))
 
 
-def _step(layer: Layer, far: NDArray[np.bool_]) -> _Step:
-    """Raises ValueError where nothing is known of the activation far out."""
-    reads = _reads(layer, far)
-    profile = layer.profile if isinstance(layer.profile, Profile) else None
-    if profile is not None and profile.far is None and reads.any():
-        raise ValueError("an activation that is not registered")
-    grown = np.concatenate([layer.weight[reads][:, far], layer.weight[reads][:, ~far], layer.bias[reads, None]], axis=1)
-    bounds = profile is not None and profile.far is not None and not profile.far.grows and bool(reads.any())
-    order = np.argsort(np.concatenate([np.flatnonzero(reads), np.flatnonzero(~reads)]))
-    return _Step(
-        _rows(layer, grown, np.zeros(len(grown))),
-        _rows(layer, layer.weight[~reads][:, ~far], layer.bias[~reads]),
-        profile,
-        bounds,
-        order,
-    )
+def _mapped(slope: Array, direction: Array) -> Model:
+    """M X for X (P, n, k) of size at most 1; M is rounded, and so are the sums."""
+    terms = slope @ direction
+    size = np.abs(slope) @ np.abs(direction).sum(axis=0)
+    return known(terms, size * ((2 * direction.shape[1] + 8) * UNIT) + len(terms) * TINY)
 
 
-def _rows(layer: Layer, weight: Array, bias: Array) -> Layer:
-    return replace(layer, weight=weight, bias=bias, magnitude=np.abs(weight))
+@dataclass(frozen=True, eq=False)
+class _Dyadic:
+    """A matrix, integers * 2^exponent, in lowest terms."""
 
+    integers: NDArray[Any]  # of Python's
+    exponent: int
 
-def _joined(*parts: Model) -> Model:
-    return np.concatenate([part[0] for part in parts], axis=1), np.concatenate([part[1] for part in parts])
+    @classmethod
+    def of(cls, matrix: Array) -> _Dyadic:
+        mantissas, exponents = np.frexp(matrix)
+        least = int(exponents[matrix != 0].min(initial=0)) - 53
+        numbers = [int(m) << max(int(e) - 53 - least, 0) for m, e in zip(
+            np.ldexp(mantissas, 53).ravel().tolist(), exponents.ravel().tolist(), strict=True)]  # fmt: skip
+        return cls(np.array(numbers, dtype=object).reshape(matrix.shape), least)._lowest()
+
+    def __matmul__(self, other: _Dyadic) -> _Dyadic:
+        return _Dyadic(self.integers @ other.integers, self.exponent + other.exponent)._lowest()
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Dyadic)
+            and self.exponent == other.exponent
+            and bool((self.integers == other.integers).all())
+        )
+
+    @property
+    def nonzero(self) -> bool:
+        return any(self.integers.flat)
+
+    def _lowest(self) -> _Dyadic:
+        """Raises ValueError when the numbers explode."""
+        zeros = [(number & -number).bit_length() - 1 for number in self.integers.flat if number]
+        if not zeros:
+            return _Dyadic(self.integers * 0, 0)
+        if max(abs(number).bit_length() for number in self.integers.flat) > _MOST_BITS:
+            raise ValueError("a product of weights with too many digits")
+        return _Dyadic(self.integers >> min(zeros), self.exponent + min(zeros))
+
+    def rounded(self) -> Array:
+        """float64, within 2 units; infinite where that has no number for it."""
+        found = []
+        for number in self.integers.flat:
+            shift = max(abs(number).bit_length() - 64, 0)
+            try:
+                found.append(math.ldexp(float(number >> shift), shift + self.exponent))
+            except OverflowError:
+                found.append(math.inf)
+        return np.array(found, dtype=np.float64).reshape(self.integers.shape)

@@ -35,9 +35,8 @@ targets log error is a straight line over N^(1/n) until rounding takes over, for
 holds a maximum over points of the dense network itself: a lower bound. `build(prove=True)` adds a certificate by Taylor
 models (`approx.certification.models`) where n <= 3. It counts every rounding of the network's float64 layers at its
 worst, which is 10 to 30 times u D sum |a_i|: where rounding does not matter yet the bound is within a few percent of
-the error, and beyond that it is that worst case. On R^n, for constant A x + b, it reaches up to infinity
-(`approx.certification.outside`, there in real arithmetic); rounded weights have no slope exactly, so for A != 0 the
-supremum over R^n is infinite.
+the error, and beyond that it is that worst case. On R^n it reaches up to infinity
+(`approx.certification.outside`, there in real arithmetic): slopes K_i are powers of two, so the network has A exactly.
 `attainable` and `score` are estimates. `beyond` and `slope_error` follow
 from formulas, in real arithmetic.
 

@@ -263,7 +263,7 @@ def infinity(c):
                 with torch.no_grad():
                     next(network.parameters())[0] = 0.0  # the first coordinate does not read x
             offset = np.full(network.dim_out, 0.5)
-            outside = c.outside.Outside(c.forms.Layers(network, "check"), offset)
+            outside = c.outside.Outside(c.forms.Layers(network, "check"), AffineMap.constant(offset, n))
             lower = np.concatenate([rng.uniform(-1, 1, (12, n - 1)), 0.25 * rng.random((12, 1))], axis=1)
             upper = lower + 2.0**-6
             for axis, side in itertools.product(range(n), (1.0, -1.0)):
@@ -274,10 +274,9 @@ def infinity(c):
                         assert arb(low[k, j]) - 1e-12 < number - 0.5 < arb(high[k, j]) + 1e-12
         weight = torch.tensor([[1e-300]], dtype=torch.float64)
         layers = [(torch.eye(1).double(), torch.zeros(1).double(), activation("shifted_relu"))]
-        with pytest.raises(ValueError, match="grows"):
-            c.outside.Outside(
-                c.forms.Layers(RadialNetwork.from_layers([*layers, (weight, weight[0], None)]), "check"), np.zeros(1)
-            )
+        with pytest.raises(ValueError, match="slope"):
+            network = RadialNetwork.from_layers([*layers, (weight, weight[0], None)])
+            c.outside.Outside(c.forms.Layers(network, "check"), AffineMap.constant(np.zeros(1), 1))
     finally:
         ctx.prec = precision
 

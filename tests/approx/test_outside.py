@@ -1,5 +1,7 @@
 """Networks outside a cube, up to infinity: exact values in ball arithmetic lie within the bounds, and near them."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +13,10 @@ from approx import targets
 from approx.activations import RadialActivation, activation
 from approx.certification import GlobalBoundUnavailable, certify
 from approx.certification.forms import Layers
-from approx.certification.outside import Outside
+from approx.certification.outside import Outside, _Dyadic
 from approx.domains import Box, WholeSpace
 from approx.networks import RadialNetwork
-from tests.approx.arb_networks import CASES, bounded_network, far_value, random_network
+from tests.approx.arb_networks import CASES, bounded_network, far_value, layers_of, random_network, value
 
 SMOOTH = [case for case in CASES if case[0] not in ("step_relu", "radial_identity")]
 LINE, PLANE = WholeSpace(1), WholeSpace(2)
@@ -46,7 +48,7 @@ def test_exact_values_lie_within(name, parameters, n):
     bounded = activation(name, **parameters).h(torch.tensor([1e9])) < 2
     network = random_network(name, parameters, widths, seed=n) if bounded else bounded_network(name, parameters, n, n)
     offset = np.array([0.25, -1.0])
-    outside = Outside(Layers(network, "test"), offset)
+    outside = Outside(Layers(network, "test"), approx.AffineMap.constant(offset, n))
     lower, upper, points = directions(rng, 18, n, 0.125)
     for axis in range(n):
         face = outside._facing(axis, 1.0 if axis % 2 else -1.0)
@@ -61,7 +63,7 @@ def test_exact_values_lie_within(name, parameters, n):
 
 def test_bounds_are_near_what_they_bound():
     network = bounded_network("shifted_relu", {"shift": 0.8}, 2, 7)
-    outside = Outside(Layers(network, "test"), np.zeros(2))
+    outside = Outside(Layers(network, "test"), approx.AffineMap.constant(np.zeros(2), network.dim_in))
     lower, upper = np.array([[0.25, 0.0]]), np.array([[0.28125, 0.015625]])
     low, high = outside.range(lower, upper)
     grid = [np.array([a, t]) for a in np.linspace(0.25, 0.28125, 5) for t in np.linspace(2.0**-40, 0.015625, 9)]
@@ -72,7 +74,7 @@ def test_bounds_are_near_what_they_bound():
 
 def test_infinity_is_a_limit():
     network = bounded_network("radial_softplus", {"shift": 1.0}, 1, 3)
-    outside = Outside(Layers(network, "test"), np.zeros(2))
+    outside = Outside(Layers(network, "test"), approx.AffineMap.constant(np.zeros(2), network.dim_in))
     low, high = outside.range(np.zeros((1, 1)), np.zeros((1, 1)))
     far = far_value(network, np.array([2.0**-200]), 0, 1.0)
     assert (high - low < 1e-12).all()
@@ -135,7 +137,7 @@ def test_what_has_no_bound_at_infinity_is_refused():
     weight = layers[-1][0].clone()
     weight[0, 0] = 1e-300
     growing = RadialNetwork.from_layers([*layers[:-1], (weight, layers[-1][1], None)])
-    with pytest.raises(GlobalBoundUnavailable, match=r"grows with \|x\|"):
+    with pytest.raises(GlobalBoundUnavailable, match="slope at infinity is not exactly"):
         certify(growing, target, LINE)
     own = RadialActivation(torch.tanh)
     own.interval_h = np.tanh
@@ -144,5 +146,34 @@ def test_what_has_no_bound_at_infinity_is_refused():
     jumping = [(*layers[0][:2], activation("step_relu")), *layers[1:]]
     with pytest.raises(GlobalBoundUnavailable, match="jump"):
         certify(RadialNetwork.from_layers(jumping), target, LINE)
-    with pytest.raises(GlobalBoundUnavailable, match="a slope at infinity"):
+    with pytest.raises(GlobalBoundUnavailable, match="slope at infinity is not exactly"):
         certify(built.network, targets.get("affine_bump", dim=1), LINE)
+
+
+@pytest.mark.parametrize("name", ["shifted_relu", "radial_swish"])
+def test_a_slope_at_infinity(name):
+    """F - L and L itself are known exactly: ball arithmetic at |x| up to 2^60 confirms the bound."""
+    target = targets.get("affine_bump", dim=1)
+    built = constructions.build(target, builder="radial_basis", layers=14, activation=name, domain=LINE)
+    assert built.report.claim == "certified" and built.report.upper < 1.5 * built.report.lower
+    slope, offset = target.affine.matrix[0, 0], target.affine.offset[0]
+    for x in np.concatenate([-np.geomspace(8, 2.0**60, 12), np.geomspace(8, 2.0**60, 12)]).tolist():
+        (exact,) = value(layers_of(built.network), [x])
+        gap = exact - (arb(slope) * arb(x) + arb(offset))
+        assert abs(gap) < built.report.upper
+
+
+def test_slopes_are_products_without_rounding():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(3, 4)) * 10.0 ** rng.integers(-9, 9, (3, 4)), rng.normal(size=(4, 2))
+    product = _Dyadic.of(one) @ _Dyadic.of(other)
+    for i, j in np.ndindex(3, 2):
+        exact = sum(Fraction(a) * Fraction(b) for a, b in zip(one[i].tolist(), other[:, j].tolist(), strict=True))
+        assert Fraction(int(product.integers[i, j])) * Fraction(2) ** product.exponent == exact
+        assert abs(Fraction(product.rounded()[i, j].item()) - exact) <= abs(exact) * Fraction(2) ** -52
+    assert product == _Dyadic.of(4 * one) @ _Dyadic.of(other / 4) and product != _Dyadic.of(one) @ _Dyadic.of(2 * other)
+    assert not _Dyadic.of(np.zeros((2, 2))).nonzero and _Dyadic.of(np.zeros((2, 2))) == _Dyadic.of(np.zeros((2, 2)))
+    tiny = _Dyadic.of(np.array([[2.0**-1074]]))
+    assert (tiny @ tiny).nonzero and (tiny @ tiny).rounded() == 0
+    huge = _Dyadic.of(np.array([[2.0**1000]]))
+    assert (huge @ huge).rounded() == np.inf
