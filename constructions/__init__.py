@@ -14,6 +14,8 @@ whole path. To add one, write its module with a `BUILDER` and list it here.
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from typing import Any, Literal, overload
 
 from approx import _checks
@@ -71,10 +73,11 @@ def build(
     Construction of gaussian to eps = 0.2 on R^1
       theorem  Theorem 5 (constant_width): ...
     """
-    if builder == radial_basis.NAME:
-        return radial_basis.build(target, eps, domain=domain, **options)
     if builder is not None:
         _checks.one_of("build", "builder", builder, (*BUILDERS, radial_basis.NAME))
+    _check_names(options, radial_basis.build if builder == radial_basis.NAME else Builder.build)
+    if builder == radial_basis.NAME:
+        return radial_basis.build(target, eps, domain=domain, **options)
     eps = _checks.positive("build", "eps", eps)
     if builder is not None:
         return BUILDERS[builder].build(target, eps, domain=domain, **options)
@@ -87,3 +90,13 @@ def build(
         where = "the domain is compact" if domain is not None else "the target has no known affine part at infinity"
         reason = f"{where}, and this is the narrowest with one layer per cell"
     return chosen.build(target, eps, domain=domain, reason=reason, **options)
+
+
+def _check_names(options: dict[str, Any], function: Any) -> None:
+    kinds = inspect.signature(function).parameters
+    known = [name for name, parameter in kinds.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    strange = [name for name in options if name not in kinds]
+    if strange and known:
+        close = difflib.get_close_matches(strange[0], known, n=1)
+        action = f"Did you mean {close[0]}?" if close else "Leave it out."
+        raise TypeError(_checks.message("build", f"{strange[0]}=", f"one of {', '.join(known)}", action))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from approx import _checks, storage
+from approx import _checks, export, storage
 from approx.domains import WholeSpace, parse_domain
 from approx.targets import GALLERY, parse_target
 from approx.targets.expressions import Expression
@@ -96,8 +96,8 @@ def target_and_domain(args: argparse.Namespace, known: int | None = None) -> tup
     return parse_target(args.target, dim=dim, domain=compact, lipschitz=lipschitz), domain
 
 
-def outputs(args: argparse.Namespace, inputs: Iterable[str]) -> dict[str, Path]:
-    """The files to write, checked before the long work starts."""
+def outputs(args: argparse.Namespace, inputs: Iterable[str], *, saves: bool = False) -> dict[str, Path]:
+    """The files to write, checked before the long work starts; saves: --out is a network in this package's format."""
     names = {"network": "out", "plot": "plot", "csv": "csv", "markdown": "markdown", "latex": "latex"}
     named = {kind: getattr(args, name, None) for kind, name in names.items()}
     files = {kind: storage.writable(path) for kind, path in named.items() if path is not None}
@@ -110,7 +110,18 @@ def outputs(args: argparse.Namespace, inputs: Iterable[str]) -> dict[str, Path]:
             required = "a file that is neither an input nor another output"
             raise ValueError(_checks.message("radial", repr(str(file)), required, "Choose another name."))
         taken.add(str(file))
+    if saves and "network" in files:
+        _check_network(files["network"])
     return files
+
+
+def _check_network(file: Path) -> None:
+    """A name that promises another format would mislead whoever opens the file."""
+    kind = file.suffix.lower()
+    if kind in export.FORMATS or kind.removeprefix(".") in (*PLOT_FORMATS, "html", "gif", "csv", "json"):
+        action = "Save it so, then radial export writes other formats." if kind in export.FORMATS else "Rename it."
+        required = "a name such as net.safetensors, as networks are saved in that format"
+        raise ValueError(_checks.message("--out", repr(file.name), required, action))
 
 
 def draw(file: Path, *subject: Any, picture: str = "overview", **options: Any) -> None:

@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    files = outputs(args, inputs=[args.target])
+    files = outputs(args, inputs=[args.target], saves=True)
     target, domain = target_and_domain(args)
     if args.eps is None and args.max_layers is not None and args.builder != constructions.radial_basis.NAME:
         paint_target(args, files, target, domain)

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     saved = storage.load(args.file)
     target, domain = recall("radial certify", args, saved)
     eps = built_for(saved) if args.eps is None else args.eps
-    files = outputs(args, [args.file, args.target])
+    files = outputs(args, [args.file, args.target], saves=True)
     report = certify(
         saved.network,
         target,

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
 
     The cover stays with a network that computes the same function, and goes with a tolerance.
     """
-    files = outputs(args, inputs=[args.file])
+    files = outputs(args, inputs=[args.file], saves=True)
     saved = storage.load(args.file)
     given = {name: getattr(args, name) for name in ("method", "samples") if getattr(args, name) is not None}
     result = compress(saved.network, tol=args.tol, radius=args.radius, seed=args.seed, **given)

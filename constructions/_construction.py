@@ -28,6 +28,7 @@ __all__ = ["Assembly", "Builder", "Construction", "ToleranceMissed", "proved"]
 _BUDGET = {torch.float64: (2.0**-10, 2.0**-12, 1e-6), torch.float32: (2.0**-6, 1e-2, 4e-3)}
 _RETRIES = 6
 _PROVE_DIM, _PROVE_LAYERS, _PROVE_SECONDS = 10, 50_000, 20.0
+_TRY = "Call approx.certify(construction, max_seconds=...), or radial certify on the saved file."
 _NEAR = 0.1  # of a measured error: bounds so close to it say all that matters
 
 
@@ -127,6 +128,7 @@ class Builder:
         max_layers = _checks.count(call, "max_layers", max_layers)
         if dtype not in DIGITS:
             raise ValueError(_checks.message(call, f"dtype {dtype}", "torch.float64 or torch.float32", "Pick one."))
+        _check_device(call, device, dtype)
         domain = self._domain(call, target, domain)
         obstacle = self.refuse(target.dim_in, target.dim_out)
         if obstacle:
@@ -147,7 +149,7 @@ class Builder:
                 if not verify:
                     return built
                 built = _measured(built, samples, seed, progress)
-                return proved(built, progress) if prove and _is_quick(built) else built
+                return proved(built, progress) if prove else built
             except (ToleranceMissed, covers.BrokenClaim):
                 # An estimated constant may be too small; a finer cover follows from a larger one.
                 slope = target.lipschitz if target.lipschitz_source == "estimated" else None
@@ -206,7 +208,8 @@ class Builder:
         if domain is None:
             return WholeSpace(target.dim_in) if self.everywhere and asymptotic else target.domain
         if not isinstance(domain, (Box, Ball, WholeSpace)):
-            raise TypeError(_checks.message(call, f"domain {_checks.show(domain)}", "a Box, Ball or WholeSpace", ""))
+            received, action = f"domain {_checks.show(domain)}", "Write approx.Box([-1, 0], [1, 2]), say."
+            raise TypeError(_checks.message(call, received, "a Box, Ball or WholeSpace", action))
         if domain.dim != target.dim_in:
             raise ValueError(
                 _checks.message(
@@ -286,6 +289,16 @@ class Builder:
         )
 
 
+def _check_device(call: str, device: Any, dtype: torch.dtype) -> None:
+    """Asked before the long work: the weights go there at its end."""
+    try:
+        torch.zeros(1, device=device, dtype=dtype)
+    except (RuntimeError, AssertionError, TypeError) as error:  # torch has one for every way to fail
+        received = f"device = {_checks.show(device)} ({str(error).splitlines()[0][:80]})"
+        required = f"a device that holds {dtype} here"
+        raise ValueError(_checks.message(call, received, required, 'Leave device out, or pass "cpu".')) from error
+
+
 def _check_slope(call: str, made: Assembly, target: Target) -> None:
     """On R^n any other slope than that of the target's affine part leaves an unbounded error."""
     assert target.affine is not None, "a claim on R^n is about an asymptotically affine target"
@@ -325,21 +338,20 @@ def _measured(built: Construction, samples: int, seed: int, progress: bool) -> C
     return replace(built, report=replace(report, rests_on=(*report.rests_on, f"cells chosen from {known}")))
 
 
-def _is_quick(built: Construction) -> bool:
-    return built.target.dim_in <= _PROVE_DIM and built.hidden_layers <= _PROVE_LAYERS
-
-
 def proved(built: Any, progress: bool) -> Any:
-    """A measured construction with an upper bound in its report, where something is known that gives one."""
+    """A measured construction with an upper bound in its report, or with the reason why there is none."""
+    if built.network.dim_in > _PROVE_DIM or built.hidden_layers > _PROVE_LAYERS:
+        limits = f"more than {_PROVE_DIM} dimensions or {_PROVE_LAYERS:,} layers"
+        return _unproved(built, f"not tried by itself for {limits}, since it may take long. {_TRY}")
     if progress:
         tqdm.write("proving an upper bound (the first time, this compiles for a while)", file=sys.stderr)
     near = _NEAR * built.report.lower or None if built.eps is None else None  # there is no eps to be decided
     try:
         proof = certify(built, tol=near, max_seconds=_PROVE_SECONDS, progress=progress)
-    except (EnclosureUnavailable, GlobalBoundUnavailable, AmbiguousNetwork):
-        return built
+    except (EnclosureUnavailable, GlobalBoundUnavailable, AmbiguousNetwork) as error:
+        return _unproved(built, str(error))
     if proof.upper is None:
-        return built
+        return _unproved(built, f"none found in {_PROVE_SECONDS:g} seconds. {_TRY}")
     report, rests_on = built.report, proof.rests_on
     names: tuple[str, ...] = ("samples", "boundary_pairs", "rms", "reach", "tail")
     if report.lower > proof.lower:  # the measured point shows more
@@ -348,6 +360,10 @@ def proved(built: Any, progress: bool) -> Any:
     measured = {name: getattr(report, name) for name in names}
     seconds = report.seconds + proof.seconds
     return replace(built, report=replace(proof, **measured, rests_on=rests_on, seconds=seconds))
+
+
+def _unproved(built: Any, why: str) -> Any:
+    return replace(built, report=replace(built.report, obstacle=why))
 
 
 def _slope(target: Target) -> str:

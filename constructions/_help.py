@@ -49,8 +49,8 @@ BUILD = f"""\
 
 --json prints target, eps, domain, builder, theorem, reason, lipschitz, lipschitz_source, cover, cells,
 hidden_layers, parameters, depth_bound (hidden layers that any Step-ReLU network needs, null: unknown), lower, upper
-(null: not certified), claim, rests_on, argmax, samples, seconds (of building), measuring_seconds, files and
-hidden_widths (runs [first, layers, step] of equal widths, step 0, or growing ones, step 1).
+(null: not certified), claim, obstacle (why upper is null), rests_on, argmax, samples, seconds (of building),
+measuring_seconds, files and hidden_widths (runs [first, layers, step] of equal widths, step 0, or growing, step 1).
 
 Without --eps, --max-layers N paints the data with N ellipsoids, one on top of the other, each where the squared error
 falls most; --json then prints rms, nodes, rms_curve and largest_curve (errors at the nodes after 0, 1, ..., N).

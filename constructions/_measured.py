@@ -52,13 +52,14 @@ class Measured:
             "upper": None if report is None else report.upper,
             "claim": "not measured" if report is None else report.claim,
             "rests_on": [] if report is None else list(report.rests_on),
+            "obstacle": "" if report is None else report.obstacle,
             "certificate": report.to_dict() if isinstance(report, Certificate) else None,
         }
 
     def _error(self) -> str:
-        """One line of the repr."""
+        """The last lines of the repr."""
         if self.report is None:
             return "  error    not measured"
-        upper = self.report.upper
+        upper, why = self.report.upper, self.report.obstacle
         bound = ", upper bound not certified" if upper is None else f" <= {upper:.6g}, {self.report.claim}"
-        return f"  error    {self.report.lower:.6g} <= sup|F - f|{bound}"
+        return f"  error    {self.report.lower:.6g} <= sup|F - f|{bound}" + (f"\n  because  {why}" if why else "")

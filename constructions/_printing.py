@@ -21,7 +21,7 @@ def show(
 ) -> None:
     """Print the result: `facts` and measurements as JSON, or `rows` and measurements as a table."""
     if args.json:
-        measured = {name: getattr(report, name) for name in ("lower", "upper", "claim", "samples")}
+        measured = {name: getattr(report, name) for name in ("lower", "upper", "claim", "obstacle", "samples")}
         result = facts | measured | {"argmax": report.argmax.tolist(), "measuring_seconds": report.seconds}
         result |= {"hidden_layers": network.hidden_layers, "parameters": network.parameter_count}
         result |= {"files": {kind: str(file) for kind, file in files.items()}}
@@ -42,7 +42,7 @@ def show(
         error |= {"claim": report.claim, "rests on": "; ".join(report.rests_on)}
     else:
         error = {"error": f"at least {report.lower:.6g}{unit} at {report.samples:,} points{verdict}"}
-        error |= {"upper bound": "not certified"}
+        error |= {"upper bound": "not certified" + (f": {report.obstacle}" if report.obstacle else "")}
     widths = network.hidden_widths
     span = f"{min(widths)}" if len(set(widths)) == 1 else f"{min(widths, default=0)} to {max(widths, default=0)}"
     x, f, y = (_vector(value) for value in (report.argmax, report.target_value, report.network_value))

@@ -18,6 +18,10 @@ from constructions._measured import Measured
 __all__ = ["Assembly", "Construction"]
 
 
+_MANY = 200  # cells; greedy covers search dimensions up to _GREEDY_DIM
+_GREEDY_DIM = 3
+
+
 @dataclass(frozen=True, eq=False)
 class Assembly:
     """A network made from a cover.
@@ -100,14 +104,20 @@ class Construction(Measured):
         lines = [
             f"Construction of {self.target.name} to eps = {self.eps:g} on {self.domain}",
             f"  theorem  {self.theorem} ({self.builder}): {self.reason}",
-            f"  cells    {len(self.cover):,}, {self.cover.strategy}",
+            f"  cells    {len(self.cover):,}, {self.cover.strategy}{self._hint()}",
             f"  network  {self.network!r}",
         ]
         if self.lower_bound is not None:
-            least = self.lower_bound.layers
-            ratio = f", {self.hidden_layers / least:.3g} times as many" if least else ""
-            lines.append(
-                f"  depth    {self.hidden_layers:,} hidden layers{ratio}; no Step-ReLU network has under {least:,}"
-            )
+            least, layers = self.lower_bound.layers, self.hidden_layers
+            times = layers / max(least, 1)
+            ratio = f", {times:,.0f} times as many" if times >= 100 else f", {times:.3g} times as many"
+            known = f"{ratio}; no Step-ReLU network has under {least:,}" if least else "; no lower bound is known"
+            lines.append(f"  depth    {layers:,} hidden layer{'' if layers == 1 else 's'}{known}")
         lines.append(self._error())
         return "\n".join(lines)
+
+    def _hint(self) -> str:
+        small = self.cover.strategy.startswith(("uniform", "adaptive"))
+        if small and len(self.cover) >= _MANY and self.target.dim_in <= _GREEDY_DIM and self.builder != "minimal":
+            return '; cover="greedy" may take far fewer'
+        return ""

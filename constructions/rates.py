@@ -74,7 +74,7 @@ def sweep(
     covers: Sequence[str] | None = None,
     builders: Sequence[str | None] = (None,),
     *,
-    baselines: Sequence[str] = (),
+    baselines: str | Sequence[str] = (),
     budget: Budget | None = None,
     executor: Executor | None = None,
     cache: str | os.PathLike[str] | None = None,

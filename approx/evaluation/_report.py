@@ -24,6 +24,7 @@ class SupError:
     upper : a certified upper bound, or None: nothing certifies one
     claim : what kind of statement this is; "sampled" for a lower bound only
     rests_on : what the claim relies on, one sentence each
+    obstacle : why there is no upper bound, where one was looked for
     domain : where the error was looked for
     argmax : (n,) the point where `lower` was met
     network_value, target_value : (m,) F and f there
@@ -53,6 +54,7 @@ class SupError:
     upper: float | None = None
     claim: str = "sampled"
     rests_on: tuple[str, ...] = ()
+    obstacle: str = ""
     boundary_pairs: int = 0
     rms: float | None = None
     reach: float | None = None
@@ -118,6 +120,8 @@ class SupError:
             rows.append(("beyond", f"|x| > {self.reach:g}: not looked at, {known}"))
         rows.append(("looked at", f"{self.samples:,} points, {self.boundary_pairs:,} boundary points from both sides"))
         rows.extend(("rests on" if i == 0 else "", text) for i, text in enumerate(self.rests_on))
+        if self.obstacle:
+            rows.append(("because", self.obstacle))
         rows.append(("seconds", f"{self.seconds:.3g}"))
         return "\n".join([f"SupError on {self.domain} ({self.claim})", *(f"  {name:<12}{text}" for name, text in rows)])
 

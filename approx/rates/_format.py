@@ -9,6 +9,7 @@ from typing import Any
 
 __all__ = ["aligned", "csv_text", "latex", "markdown", "span", "whole"]
 
+_WORDS = ("target", "builder", "cover", "claim")  # columns of text, which begin at the left
 _LATEX = {c: f"\\{c}" for c in "#$%&_{}"} | {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}"}
 
 
@@ -40,7 +41,7 @@ def markdown(head: Sequence[str], cells: Sequence[Sequence[str]], notes: Sequenc
 def latex(head: Sequence[str], cells: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
     lines = [" & ".join(_escaped(cell) for cell in line) + r" \\" for line in (head, *cells)]
     body = [lines[0], r"\hline", *lines[1:]]
-    shape = "l" * 3 + "r" * (len(head) - 3)
+    shape = "".join("l" if name in _WORDS else "r" for name in head)
     comments = [f"% {note}" for note in notes]
     return "\n".join([rf"\begin{{tabular}}{{{shape}}}", *body, r"\end{tabular}", *comments, ""])
 

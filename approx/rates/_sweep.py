@@ -64,7 +64,7 @@ def sweep(
     eps: float | Sequence[float],
     methods: Sequence[Method],
     *,
-    baselines: Sequence[str] = (),
+    baselines: str | Sequence[str] = (),
     budget: Budget | None = None,
     executor: Executor | None = None,
     cache: str | os.PathLike[str] | None = None,
@@ -73,8 +73,8 @@ def sweep(
     """A table of every target, method and tolerance.
 
     targets, eps, methods : what to combine; `constructions.rates.methods` lists methods by name
-    baselines : names from BASELINES to add for every target and tolerance, each with as many parameters as the
-        smallest network of the methods; budget : what training may cost
+    baselines : names from BASELINES, or "all", to add for every target and tolerance, each with as many parameters as
+        the smallest network of the methods; budget : what training may cost
     executor : a concurrent.futures.Executor that shares the points (any process pool, dask's client.get_executor(),
         mpi4py's); the rows are those of a serial run, times excepted
     cache : a file that keeps finished points and from which later sweeps take them; it knows targets by their values
@@ -101,7 +101,8 @@ def sweep(
     tolerances = sorted({_checks.positive(_CALL, "eps", e) for e in tolerances}, reverse=True)
     if not tolerances:
         raise ValueError(_checks.message(_CALL, "no eps", "at least one tolerance", "Pass eps=[0.2, 0.1], say."))
-    kinds = [_checks.one_of(_CALL, "baselines", kind, BASELINES) for kind in baselines]
+    names = [baselines] if isinstance(baselines, str) else list(baselines)
+    kinds = [_checks.one_of(_CALL, "baselines", kind, BASELINES) for kind in (BASELINES if "all" in names else names)]
     budget = Budget() if budget is None else budget
     if executor is not None and not isinstance(executor, Executor):
         received = f"executor = {_checks.show(executor)}"

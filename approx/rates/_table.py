@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -202,13 +203,30 @@ class RateTable:
         names = [field.name for field in fields(RateRow)]
         return _format.csv_text(names, [[getattr(row, name) for name in names] for row in self.rows])
 
-    def to_markdown(self) -> str:
-        """A table for Markdown, with the orders below."""
-        return _format.markdown(_HEAD, self._cells(), [repr(s) for s in self.series()])
+    def to_markdown(self, columns: Sequence[str] | None = None) -> str:
+        """A table for Markdown, with the orders below; columns : which of the printed ones, by name, None for all."""
+        return _format.markdown(*self._chosen("to_markdown", columns), [repr(s) for s in self.series()])
 
-    def to_latex(self) -> str:
-        """A tabular for LaTeX, no packages needed, with the orders below as a comment."""
-        return _format.latex(_HEAD, self._cells(), [repr(s) for s in self.series()])
+    def to_latex(self, columns: Sequence[str] | None = None) -> str:
+        """A tabular for LaTeX, no packages needed, with the orders below as a comment.
+
+        columns : which of the printed ones, by name, None for all. Raises ValueError, listing the names, for others.
+
+        >>> row = RateRow(target="f", dim_in=2, builder="b", cover="uniform", eps=0.1, hidden_layers=40)
+        >>> print(RateTable((row,)).to_latex(["cover", "eps", "layers"]).partition("%")[0])
+        \\begin{tabular}{lrr}
+        cover & eps & layers \\\\
+        \\hline
+        uniform & 0.1 & 40 \\\\
+        \\end{tabular}
+        <BLANKLINE>
+        """
+        return _format.latex(*self._chosen("to_latex", columns), [repr(s) for s in self.series()])
+
+    def _chosen(self, call: str, columns: Sequence[str] | None) -> tuple[list[str], list[list[str]]]:
+        names = list(_HEAD) if columns is None else list(columns)
+        where = [_HEAD.index(_checks.one_of(call, "columns", name, _HEAD)) for name in names]
+        return names, [[line[i] for i in where] for line in self._cells()]
 
     def _cells(self) -> list[list[str]]:
         orders: dict[tuple[Any, ...], float] = {}

@@ -271,6 +271,8 @@ def test_medians_over_seeds():
         (lambda: sweep(GAUSSIAN, 0.1, []), TypeError, "at least one Method"),
         (lambda: sweep(GAUSSIAN, 0.1, [constructions.build]), TypeError, "at least one Method"),
         (lambda: sweep(GAUSSIAN, 0.1, uniform(), baselines=["mlp"]), ValueError, "one of RBF, grid"),
+        (lambda: sweep(GAUSSIAN, 0.1, uniform(), baselines="mlp"), ValueError, "'mlp'; required one of RBF, grid"),
+        (lambda: RateTable(()).to_latex(["layers", "depth"]), ValueError, "'depth'; required one of .*least layers"),
         (lambda: sweep(GAUSSIAN, 0.1, uniform(), executor=2), TypeError, "concurrent.futures.Executor"),
         (lambda: rates.methods(["spiral"]), ValueError, "one of adaptive"),
         (lambda: rates.methods(builders=["spiral"]), ValueError, "one of constant_width"),

@@ -228,7 +228,7 @@ def test_eps_must_be_positive_and_finite(eps):
         (lambda: build(GAUSSIAN, 0.1, max_layers=1e6), TypeError, "max_layers = 1000000.0; required an integer"),
         (lambda: build(GAUSSIAN, 0.1, samples=0), ValueError, "1 <= samples"),
         (lambda: build(GAUSSIAN, 0.1, seed=-1), ValueError, "0 <= seed"),
-        (lambda: build(GAUSSIAN, 0.1, eps_=1), TypeError, "unexpected keyword argument"),
+        (lambda: build(GAUSSIAN, 0.1, eps_=1), TypeError, "received eps_=; required one of domain, cover"),
     ],
 )
 def test_bad_arguments_get_one_clear_error(call, error, text):
@@ -255,3 +255,25 @@ def test_balls_as_domains(builder):
     x = ball.sample(3000, seed=9)
     assert np.abs(built.network.evaluate(x) - target(x)).max() <= 0.2
     assert re.search(r"on ball of radius 1 about \(0.5, 0\)", repr(built))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "pattern"),
+    [
+        ({"device": "gpu"}, ValueError, "device = 'gpu'.*required a device that holds torch.float64"),
+        ({"device": "cuda:77"}, ValueError, "device = 'cuda:77'.*Leave device out"),
+        ({"sample": 10}, TypeError, "received sample=; required one of .*Did you mean samples"),
+        ({"layers": 10}, TypeError, "received layers=.*Did you mean max_layers"),
+        ({"sample": 10, "builder": "radial_basis"}, TypeError, "one of layers.*Did you mean samples"),
+        ({"domain": (-1, 1)}, TypeError, r"a Box, Ball or WholeSpace. Write approx.Box\("),
+    ],
+)
+def test_options_that_cannot_be_served_are_refused_at_once(options, error, pattern):
+    with pytest.raises(error, match=pattern):
+        build(GAUSSIAN, 0.1, **options)
+
+
+def test_many_small_cells_point_to_large_ones():
+    small = build(targets.franke(), 0.1, cover="uniform", samples=1000, prove=False)
+    assert 'uniform, chebyshev values; cover="greedy" may take far fewer' in repr(small)
+    assert "greedy" not in repr(build(GAUSSIAN, 0.1, verify=False))

@@ -275,3 +275,16 @@ def test_crowded_covers_in_three_dimensions_are_bounded_cell_by_cell(monkeypatch
     assert boxes.lower <= cells.upper and cells.lower <= boxes.upper
     both = certify(built, tol=1e-3)
     assert both.upper - both.lower <= 1e-3 and both.proves(0.2)
+
+
+def test_a_build_says_why_there_is_no_upper_bound():
+    opaque = targets.from_numpy(lambda x: np.interp(x[:, 0], [-1, 0, 1], [0, 1, 0]), 1, domain=Box([-1], [1]))
+    built = constructions.build(opaque, 0.2, samples=1000)
+    assert built.report.upper is None and built.report.claim == "sampled"
+    for text in (built.report.obstacle, repr(built), repr(built.report), built.provenance()["obstacle"]):
+        assert "numpy.interp" in text and "pass enclosure=, lipschitz= or modulus=" in text
+    high = constructions.build(targets.gaussian(dim=12), 0.3, cover="nested", samples=1000)
+    assert high.report.upper is None and "more than 10 dimensions" in repr(high)
+    assert constructions.build(opaque, 0.2, samples=1000, prove=False).report.obstacle == ""
+    claimed = targets.from_numpy(opaque.fn, 1, domain=opaque.domain, lipschitz=1.0)
+    assert constructions.build(claimed, 0.2, samples=1000).report.obstacle == ""

@@ -231,6 +231,11 @@ BAD = {
     "an unknown domain": (["build", "gaussian", "--eps", "0.3", "--domain", "disc:2"], "box:LO,HI"),
     "a domain of another dimension": (["build", "gaussian", "--eps", "0.3", "--domain", "box:0,1;0,1;0,1"], r"R\^2"),
     "an absurd dimension": (["build", "gaussian", "--eps", "0.3", "--dim", "1000000000"], "--dim <= 1000"),
+    "a network in a format it is not saved in": (
+        ["build", "gaussian", "--eps", "0.3", "--out", "a.onnx"],
+        "radial export",
+    ),
+    "a network as a picture": (["build", "gaussian", "--eps", "0.3", "--out", "a.png"], r"net\.safetensors.*Rename"),
     "an unknown builder": (["build", "gaussian", "--eps", "0.3", "--builder", "magic"], "constant_width"),
     "an unknown cover": (["build", "gaussian", "--eps", "0.3", "--cover", "magic"], "uniform"),
     "too many layers": (["build", "gaussian", "--eps", "0.01", "--max-layers", "3"], "max_layers|max_cells|cells"),
