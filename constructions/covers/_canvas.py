@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from approx.domains import Ball, Box
 from constructions.covers._blocks import curve
-from constructions.covers._quadrics import held, holds, within
+from constructions.covers._held import held, holds, within
 
 __all__ = ["Canvas"]
 
@@ -49,18 +49,18 @@ class Canvas:
         ends = list(zip(box.lower, box.upper, nodes, strict=True))
         axes = [np.linspace(a, b, k) for a, b, k in ends]
         self._lines = [np.linspace(a, b, (k - 1) * lines + 1) for a, b, k in ends]
-        self.points = _product(axes)
-        self.grid, n = self.points.shape
-        outside = ~domain.contains(self.points)
-        self.values = f(domain.project(self.points) if outside.any() else self.points)
-        self.done = outside
-        self.wall = np.zeros(self.grid, bool)
+        points = _product(axes)
+        self.grid, n = points.shape
+        outside = ~domain.contains(points)
+        values = f(domain.project(points) if outside.any() else points)
+        done, wall = outside, np.zeros(self.grid, bool)
         if walled:
             rim = np.ones(self.shape, bool)
             rim[(slice(1, -1),) * n] = False
-            self.wall, self.done = outside | rim.ravel(), np.zeros(self.grid, bool)
-        self.weight = np.ones(self.grid)
-        self.places = curve(self.points, box.lower, box.upper)
+            wall, done = outside | rim.ravel(), wall
+        weight, places = np.ones(self.grid), curve(points, box.lower, box.upper)
+        self._rows: list[NDArray] = [points, values, done, wall, weight, places]
+        self._show(self.grid)
         self.count = 0
         self._centers, self._shapes = np.empty((64, n)), np.empty((64, n, n))
 
@@ -112,32 +112,38 @@ class Canvas:
             self._shapes = np.concatenate([self._shapes, np.empty_like(self._shapes)])
         self._centers[self.count], self._shapes[self.count] = center, shape
         self.count += 1
-        inside = np.empty(len(self.points), bool)
-        holds(self.points, center, shape, inside)
-        newly = inside & ~self.done
-        self.done = self.done | inside
+        newly = np.empty(len(self.points), bool)
+        holds(self.points, self._centers, self._shapes, self.count - 1, self.done, newly)
+        self.done |= newly
         self._edge = edge, edge_values
         return newly
 
     def trim(self) -> None:
         """Take up the last cell's exposed boundary as samples, and drop those that are painted."""
         edge, values = self._edge
-        keep = np.arange(len(self.points)) < self.grid
-        keep |= ~self.done
-        fresh = np.zeros(len(edge), bool)
-        self.points = np.concatenate([self.points[keep], edge])
-        self.values = np.concatenate([self.values[keep], values])
-        self.done = np.concatenate([self.done[keep], fresh])
-        self.wall = np.concatenate([self.wall[keep], fresh])
-        self.weight = np.concatenate([self.weight[keep], np.full(len(edge), _EDGE_WEIGHT)])
-        self.places = np.concatenate([self.places[keep], curve(edge, self.lower, self.upper)])
+        kept = self.grid + np.flatnonzero(~self.done[self.grid :])
+        middle, stop = self.grid + len(kept), self.grid + len(kept) + len(edge)
+        fresh = edge, values, False, False, _EDGE_WEIGHT, curve(edge, self.lower, self.upper)
+        for i, (row, new) in enumerate(zip(self._rows, fresh, strict=True)):
+            moved = row[kept]
+            if len(row) < stop:
+                self._rows[i] = np.concatenate([row, np.empty((stop, *row.shape[1:]), row.dtype)])
+            self._rows[i][self.grid : middle], self._rows[i][middle:stop] = moved, new
+        self._show(stop)
+
+    def _show(self, count: int) -> None:
+        """There are so many samples, and room for more."""
+        self.points, self.values, self.done, self.wall, self.weight, self.places = (row[:count] for row in self._rows)
 
     def _crossings(self, center: Array, shape: Array) -> Array:
         """Where the boundary of the cell crosses the grid lines."""
         n, form, found = self.dim, shape.T @ shape, []
+        reach = np.linalg.norm(np.linalg.inv(shape), axis=1)  # of the cell, along every axis
+        ends = zip(self._lines, center - reach, center + reach, strict=True)
+        lines = [line[np.searchsorted(line, low) : np.searchsorted(line, high, "right")] for line, low, high in ends]
         for axis in range(n):
             rest = [i for i in range(n) if i != axis]
-            base = _product([self._lines[i] for i in rest]) if rest else np.empty((1, 0))
+            base = _product([lines[i] for i in rest]) if rest else np.empty((1, 0))
             offset = base - center[rest]
             # form[axis, axis] s^2 + 2 half s + rest = 0 for the coordinate s along the line, from the centre
             half = offset @ form[rest, axis]

@@ -11,7 +11,7 @@ from approx import _checks
 from approx.affine import AffineMap
 from constructions.covers._blocks import blocks
 from constructions.covers._canvas import Canvas
-from constructions.covers._quadrics import ball, climb, quadric, rounded, scores, shape_of, span
+from constructions.covers._quadrics import ball, climb, quadrics, rounded, scores, shape_of, span
 
 __all__ = ["Cell", "Effort", "grow"]
 
@@ -22,6 +22,8 @@ _FEW = 3000  # samples of each kind in the first search
 _NEIGHBOURS = 24  # earlier cells tried as seeds
 _REVISIONS, _SHRINKING = 12, 100
 _SLOWEST = 0.7
+_DEPTHS = np.array([0, 1, 2, 4, 8, 16, 32, 64])  # in 16ths of a step of the grid
+_EIGHTHS = np.arange(1, 9) / 8
 _WIDE, _NARROW = 0.2, 0.05  # relative first steps of the searches
 _EXTREME = (0.995,)  # the value lies so far inward from f at the anchor, in eps: nothing open is more extreme, and f
 _EITHER = (0.995, 0.0, -0.995)
@@ -55,13 +57,14 @@ def grow(
     effort: Effort,
     rng: np.random.Generator,
     anchor: int,
-    urge: Array,
+    size: Array,
+    urge: float,
     *,
     center: Array | None = None,
     round_only: bool = False,
 ) -> Cell:
     """The cell about the sample `anchor` on whose exposed part f stays within eps of its value, painted beneath the
-    others. urge (k,): a sample counts for exp(its urge).
+    others. size (k,): |f - L| at the samples; they count for exp(urge size).
 
     Candidates go through the anchor; each is as large as that rule allows. Seeds: the superlevel set of the second
     order Taylor polynomial of f - L at the anchor, balls, half-space-like giants along the level set, and the shapes
@@ -83,7 +86,7 @@ def grow(
         value = canvas.values[anchor] - shift * eps * direction
         bad, good = canvas.split(value, eps)
         bad, good = (chosen[np.argsort(canvas.places[chosen], kind="stable")] for chosen in (bad, good))
-        weight = canvas.weight[good] * np.exp(urge[good] - urge[anchor])
+        weight = canvas.weight[good] * np.exp(urge * (size[good] - size[anchor]))
         offsets, targets = canvas.points[bad] - origin, canvas.points[good] - origin
         theta, reached = _search(offsets, targets, weight, seeds, flat, effort, rng, round_only)
         if best is None or reached > best[1]:
@@ -144,18 +147,20 @@ def _seeds(
     curvature, axes = np.linalg.eigh(-hessian / 2)
     largest = max(float(np.abs(curvature).max()), 1e-12 + float(np.abs(gradient).max()) * 1e-3)
     steepness = float(np.linalg.norm(gradient))
-    found = [quadric((axes * np.maximum(curvature, low * largest)) @ axes.T, -gradient / 2) for low in _FLAT]
-    found.append(ball(n))
+    forms = [(axes * np.maximum(curvature, low * largest)) @ axes.T for low in _FLAT]
+    slopes = [-gradient / 2] * len(_FLAT)
     if steepness > 0:
-        found.append(quadric(1e-3 * np.eye(n), -gradient / steepness / 2))
+        forms.append(1e-3 * np.eye(n))
+        slopes.append(-gradient / steepness / 2)
+    found = [quadrics(np.array(forms), np.array(slopes)), ball(n)[None]]
     if center is not None:
-        found.append(quadric(np.eye(n), origin - center, flat))
+        found.append(quadrics(np.eye(n)[None], (origin - center)[None], flat))
     if canvas.count:
         gaps = np.einsum("kij,kj->ki", canvas.shapes, origin - canvas.centers)
-        for i in np.argsort((gaps**2).sum(axis=1), kind="stable")[:_NEIGHBOURS]:
-            form = canvas.shapes[i].T @ canvas.shapes[i]
-            found.append(quadric(form, form @ (origin - canvas.centers[i]), flat))
-    return np.array(found)
+        near = np.argsort((gaps**2).sum(axis=1), kind="stable")[:_NEIGHBOURS]
+        shapes = canvas.shapes[near]
+        found.append(quadrics(shapes.transpose(0, 2, 1) @ shapes, np.einsum("kji,kj->ki", shapes, gaps[near]), flat))
+    return np.concatenate(found)
 
 
 def _derivatives(canvas: Canvas, origin: Array, affine: AffineMap, direction: Array) -> tuple[Array, Array]:
@@ -215,23 +220,22 @@ def _inward(canvas: Canvas, points: Array, center: Array, shape: Array, value: A
     normal = ((points - center) @ shape.T) @ shape
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
 
-    def breaks(depth: Array) -> NDArray[np.bool_]:
-        moved = points - depth[:, None] * normal
-        inside = canvas.domain.project(moved)
+    def deep(depths: Array) -> NDArray[np.intp]:
+        """(k,) the place of the first of the depths (k, d) that keeps the rule, the last one where none does."""
+        moved = points[:, None] - depths[:, :, None] * normal[:, None]
+        flat = moved.reshape(-1, moved.shape[2])
+        inside = canvas.domain.project(flat)
         wrong = np.linalg.norm(canvas.f(inside) - value, axis=1) > eps
-        return wrong | (canvas.walled & (moved != inside).any(axis=1))
+        wrong |= canvas.walled & (flat != inside).any(axis=1)
+        kept = ~wrong.reshape(depths.shape)
+        kept[:, -1] = True
+        return kept.argmax(axis=1)
 
-    least, most = np.zeros(len(points)), np.full(len(points), canvas.spacing / 16)
-    going = np.ones(len(points), bool)
-    for _ in range(6):
-        going &= breaks(most)
-        least[going] = most[going]
-        most[going] *= 2
-    for _ in range(3):
-        middle = (least + most) / 2
-        wrong = breaks(middle)
-        least[wrong], most[~wrong] = middle[wrong], middle[~wrong]
-    return points - most[:, None] * normal
+    row = np.arange(len(points))
+    depths = np.broadcast_to(canvas.spacing / 16 * _DEPTHS, (len(points), len(_DEPTHS)))
+    place = deep(depths[:, 1:]) + 1
+    depths = depths[row, place - 1, None] + (depths[row, place] - depths[row, place - 1])[:, None] * _EIGHTHS
+    return points - depths[row, deep(depths), None] * normal
 
 
 def _middle(shown: Array, value: Array) -> tuple[Array, float]:

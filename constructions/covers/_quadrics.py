@@ -18,11 +18,10 @@ from approx._compile import compiled
 from constructions.covers._blocks import SIDE, bounds, values
 from constructions.covers._evolution import GOAL, adapt, mutate
 
-__all__ = ["ball", "climb", "held", "holds", "quadric", "rounded", "scores", "shape_of", "span", "within"]
+__all__ = ["ball", "climb", "quadrics", "rounded", "scores", "shape_of", "span"]
 
 Array = NDArray[np.float64]
 _RATIO = 1e-6
-_SURELY = 1 - 1e-9
 
 
 @compiled
@@ -167,62 +166,21 @@ def _scratch(bad, good):  # pragma: no cover - compiled
     return np.empty((n, n)), np.empty(n), np.empty(count), np.empty(count), np.empty(SIDE), np.empty(SIDE)
 
 
-@compiled
-def holds(points, center, shape, found):  # pragma: no cover - compiled
-    """Into found (k,): |shape (x - center)| < 1."""
-    n = center.shape[0]
-    for k in range(points.shape[0]):
-        total = 0.0
-        for i in range(n):
-            entry = 0.0
-            for j in range(n):
-                entry += shape[i, j] * (points[k, j] - center[j])
-            total += entry * entry
-        found[k] = total < 1.0
-
-
-@compiled
-def held(points, centers, shapes, count, found):  # pragma: no cover - compiled
-    """Into found (k,): whether one of the first `count` cells holds the point, and not just at its boundary."""
-    n = centers.shape[1]
-    for k in range(points.shape[0]):
-        found[k] = False
-        for c in range(count - 1, -1, -1):
-            total = 0.0
-            for i in range(n):
-                entry = 0.0
-                for j in range(n):
-                    entry += shapes[c, i, j] * (points[k, j] - centers[c, j])
-                total += entry * entry
-            if total < _SURELY:
-                found[k] = True
-                break
-
-
-@compiled
-def within(values, middle, radius, found):  # pragma: no cover - compiled
-    """Into found (k,): |values - middle| <= radius."""
-    for k in range(values.shape[0]):
-        total = 0.0
-        for j in range(values.shape[1]):
-            gap = values[k, j] - middle[j]
-            total += gap * gap
-        found[k] = total <= radius * radius
-
-
 def ball(dim: int) -> Array:
     """The parameters of a ball about its anchor."""
-    return quadric(np.eye(dim), np.zeros(dim))
+    return quadrics(np.eye(dim)[None], np.zeros((1, dim)))[0]
 
 
-def quadric(form: Array, slope: Array, flat: float = 0.0) -> Array:
-    """The parameters of q(u) = u.form u + 2 slope.u, `form` positive definite; with 1/R = `flat`, what r adds to the
-    form is taken off, as far as the form stays well conditioned."""
-    n = len(slope)
-    least = float(np.linalg.eigvalsh(form)[0])
-    added = flat * float(np.linalg.norm(slope)) + _RATIO * float(np.trace(form))
-    less = form - min(added, 0.9 * least) * np.eye(n) if flat else form
-    return np.concatenate([np.linalg.cholesky(less)[np.tril_indices(n)], slope])
+def quadrics(forms: Array, slopes: Array, flat: float = 0.0) -> Array:
+    """(k, p) the parameters of q(u) = u.form u + 2 slope.u, forms (k, n, n) positive definite and slopes (k, n); with
+    1/R = `flat`, what r adds to the form is taken off, as far as the form stays well conditioned."""
+    n = slopes.shape[1]
+    if flat:
+        least = np.linalg.eigvalsh(forms)[:, 0]
+        added = flat * np.linalg.norm(slopes, axis=1) + _RATIO * np.trace(forms, axis1=1, axis2=2)
+        forms = forms - np.minimum(added, 0.9 * least)[:, None, None] * np.eye(n)
+    rows, columns = np.tril_indices(n)
+    return np.concatenate([np.linalg.cholesky(forms)[:, rows, columns], slopes], axis=1)
 
 
 def rounded(theta: Array, dim: int) -> Array:

@@ -24,6 +24,7 @@ from constructions.covers._beneath import beneath
 from constructions.covers._canvas import Canvas
 from constructions.covers._ground import area_of, backgrounds, nodes_of, source_of
 from constructions.covers._growth import Cell, Effort, grow
+from constructions.covers._held import foremost
 from constructions.covers._problem import Problem
 from constructions.covers._proving import prove
 from constructions.covers._strategy import strategy
@@ -203,26 +204,37 @@ def paint(
 
     They are grown from the extremes of f - affine inward, or outward from `center`.
     """
+
+    def sizes(start: int) -> Array:
+        return np.linalg.norm(canvas.values[start:] - affine(canvas.points[start:]), axis=1)
+
+    def distances(start: int) -> Array:
+        return np.linalg.norm(canvas.points[start:] - center, axis=1)
+
     cells: list[Cell] = []
+    at_nodes = sizes(0), np.empty(0) if center is None else distances(0)
+    urge = effort.urgency / (2 * eps) if center is None else 0.0
     bar = tqdm(desc="greedy cover", unit="cell", disable=not progress)
     try:
         while True:
-            size = np.linalg.norm(canvas.values - affine(canvas.points), axis=1)
-            open_size = np.where(canvas.done | canvas.wall, -1.0, size)
-            if open_size.max() <= eps:
+            size = np.concatenate([at_nodes[0], sizes(canvas.grid)])
+            anchor = foremost(size, canvas.done, canvas.wall)
+            if anchor < 0 or size[anchor] <= eps:
                 return cells, "painted"
             if len(cells) == max_cells:
                 return cells, "max_cells"
             if deadline is not None and time.perf_counter() >= deadline:
                 return cells, "max_seconds"
-            if center is None:
-                anchor, urge = int(open_size.argmax()), effort.urgency / (2 * eps) * size
-            else:
-                distance = np.linalg.norm(canvas.points - center, axis=1)
-                anchor, urge = int(np.where(open_size < 0, np.inf, distance).argmin()), np.zeros(len(size))
-            cells.append(grow(canvas, eps, affine, effort, rng, anchor, urge, center=center, round_only=round_only))
+            if center is not None:
+                distance = np.concatenate([at_nodes[1], distances(canvas.grid)])
+                anchor = foremost(-distance, canvas.done, canvas.wall)
+            cells.append(
+                grow(canvas, eps, affine, effort, rng, anchor, size, urge, center=center, round_only=round_only)
+            )
             bar.update()
-            bar.set_postfix_str(f"{np.mean(open_size > eps):.1%} to paint", refresh=False)
+            if progress:
+                left = np.mean(~canvas.done[: canvas.grid] & (at_nodes[0] > eps))
+                bar.set_postfix_str(f"{left:.1%} to paint", refresh=False)
     except KeyboardInterrupt:
         if deadline is None:
             raise

@@ -18,9 +18,10 @@ from constructions.covers import TooManyCells, _ground, _proving, greedy, make, 
 from constructions.covers._blocks import SIDE, blocks, bounds, curve, values
 from constructions.covers._canvas import Canvas
 from constructions.covers._growth import Cell, grow
+from constructions.covers._held import foremost, held, holds, within
 from constructions.covers._problem import Problem
 from constructions.covers._proving import prove
-from constructions.covers._quadrics import ball, climb, held, holds, quadric, rounded, scores, shape_of, span
+from constructions.covers._quadrics import ball, climb, quadrics, rounded, scores, shape_of, span
 
 greedy_module = importlib.import_module("constructions.covers.greedy")
 
@@ -380,13 +381,58 @@ def test_quadrics_are_what_their_definition_says(n):
         inside = value_of(theta, 0.01, good) < level
         assert mark == pytest.approx(weight[inside].sum())
         center, shape = shape_of(theta, 0.01, level, np.full(n, 5.0))
-        found = np.empty(len(good), bool)
-        holds(good + 5.0, center, shape, found)
-        assert (found == inside).all()
-        several = np.empty(len(good), bool)
-        held(good + 5.0, np.stack([center + 9, center]), np.stack([shape, shape]), 2, several)
-        assert (several >= found).all()
+        cells = np.stack([center + 9, center]), np.stack([shape, shape])
+        done, found, several = rng.random(len(good)) < 0.2, np.empty(len(good), bool), np.empty(len(good), bool)
+        holds(good + 5.0, *cells, 1, done, found)
+        assert (found == inside & ~done).all()
+        held(good + 5.0, *cells, 2, several)
+        assert (several == inside).all()
         assert not (np.linalg.norm((bad + 5.0 - center) @ shape.T, axis=1) < 1 - 1e-9).any()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+@pytest.mark.parametrize("points", [0, 1, 500])
+def test_which_points_many_cells_hold(n, points):
+    rng = np.random.default_rng(n)
+    x, centers = in_order(rng.uniform(-3, 3, (points, n))), rng.uniform(-2, 2, (60, n))
+    shapes = 0.3 * rng.standard_normal((60, n, n)) + rng.uniform(1.5, 6, (60, 1, 1)) * np.eye(n)
+    lengths = np.linalg.norm(np.einsum("cij,kcj->kci", shapes, x[:, None] - centers), axis=2)
+    found, newly, done = np.empty(points, bool), np.empty(points, bool), rng.random(points) < 0.5
+    for count in (0, 1, 30, 60):
+        held(x, centers, shapes, count, found)
+        np.testing.assert_array_equal(found, (lengths[:, :count] < 1).any(axis=1))
+    for c in range(60):
+        holds(x, centers, shapes, c, done, newly)
+        np.testing.assert_array_equal(newly, (lengths[:, c] < 1) & ~done)
+    assert points < 500 or (found.any() and not found.all())
+
+
+def test_the_foremost_sample_is_open():
+    rng = np.random.default_rng(0)
+    rank, done, wall = rng.standard_normal(300), rng.random(300) < 0.5, rng.random(300) < 0.5
+    found = foremost(rank, done, wall)
+    assert rank[found] == rank[~done & ~wall].max() and not (done[found] or wall[found])
+    assert foremost(rank, done, ~done) == foremost(np.empty(0), done[:0], wall[:0]) == -1
+
+
+@pytest.mark.parametrize("m", [1, 3])
+def test_values_within_a_ball(m):
+    values_, middle, found = np.random.default_rng(m).standard_normal((200, m)), np.ones(m), np.empty(200, bool)
+    within(values_, middle, 1.2, found)
+    np.testing.assert_array_equal(found, np.linalg.norm(values_ - middle, axis=1) <= 1.2)
+    assert 0 < found.sum() < 200
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_parameters_give_back_the_quadric(n):
+    rng = np.random.default_rng(n)
+    roots, slopes, u = rng.standard_normal((7, n, n)), rng.standard_normal((7, n)), rng.standard_normal((50, n))
+    forms = roots @ roots.transpose(0, 2, 1) + np.eye(n)
+    for flatness in (0.0, 0.01):
+        for theta, form, slope in zip(quadrics(forms, slopes, flatness), forms, slopes, strict=True):
+            expected = np.einsum("ki,ij,kj->k", u, form, u) + 2 * u @ slope
+            # Of the trace of L L^T it is 1e-6 that r adds.
+            np.testing.assert_allclose(value_of(theta, flatness, u), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
@@ -470,7 +516,9 @@ def test_a_climb_never_ends_lower_and_keeps_balls_round():
     assert reached == scores(theta[None], 0.01, *problem)[0]
     noise = rng.standard_normal((300, 5))
     noise[:, 1], noise[:, 2] = 0.0, noise[:, 0]
-    theta, _ = climb(rounded(quadric(np.diag([2.0, 1.0]), np.ones(2)), 2), -1.0, 0.01, *problem, noise, 0.2)
+    theta, _ = climb(
+        rounded(quadrics(np.diag([2.0, 1.0])[None], np.ones((1, 2)))[0], 2), -1.0, 0.01, *problem, noise, 0.2
+    )
     assert theta[1] == 0
     assert theta[0] == pytest.approx(theta[2], rel=1e-12)
 
