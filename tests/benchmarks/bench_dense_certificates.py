@@ -57,7 +57,8 @@ UNBOUNDED = [
     ("bump", 1, 40, "shifted_relu"),
     ("gaussian", 2, 100, "shifted_relu"),
     ("gaussian", 2, 100, "radial_swish"),
-    ("gaussian", 2, 400, "shifted_relu"),
+    ("affine_bump", 1, 30, "radial_swish"),
+    ("affine_bump", 2, 100, "radial_swish"),
 ]
 
 
