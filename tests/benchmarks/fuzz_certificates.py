@@ -28,12 +28,12 @@ from approx.certification._arb import ArbArray, forward, precision
 from approx.certification.enclosures import EVALUATION_ERROR, function_of
 from approx.covers import Cover
 from approx.networks import RadialNetwork
-from constructions import constant_width, narrow, widening
+from constructions import constant_width, narrow, radial_basis, widening
 
 SHIFTS = {"shifted_sigmoid": 1.5, "shifted_relu": 0.8, "radial_softplus": -0.5}
 SMOOTH = ("squashing", "rational_squash", "radial_swish", "radial_sigmoid", *SHIFTS)
 PIECES = ("step", "degenerate", "balls", "ellipsoids", "everywhere")
-KINDS = (*PIECES, "scaled", "mixed", *SMOOTH)
+KINDS = (*PIECES, "scaled", "mixed", "infinity", *SMOOTH)
 ENGINES = ("auto", "torch")
 BITS, SHOWN = 160, 3
 
@@ -55,16 +55,21 @@ def make_case(kind: str, seed: int, seconds: float) -> Case:
     rng = np.random.default_rng((seed, KINDS.index(kind)))
     n, m = int(rng.integers(1, 5)), int(rng.integers(1, 4))
     size = 10.0 ** rng.uniform(-8, 8) if kind == "scaled" else 1.5
-    if kind == "everywhere":
+    if kind in ("everywhere", "infinity"):
+        n = min(n, 2) if kind == "infinity" else n
         target = (targets.gaussian, targets.affine_bump)[int(rng.integers(2))](dim=min(n, 3))
         domain = WholeSpace(target.dim_in)
     else:
         target = random_target(rng, n, m, size)
         ball = Ball(rng.uniform(-0.3, 0.3, n) * size, float(rng.uniform(0.2, 1.2)) * size)
         domain = target.domain if rng.random() < 0.5 else ball
-    dtype = torch.float32 if rng.random() < 0.3 and kind != "everywhere" else torch.float64
-    made = kind in ("balls", "ellipsoids", "everywhere")
-    network = random_construction(rng, kind, target, dtype) if made else random_layers(rng, kind, n, m, size, dtype)
+    dtype = torch.float32 if rng.random() < 0.3 and domain.compact else torch.float64
+    if kind == "infinity":
+        network = smooth_at_infinity(rng, target)
+    elif kind in ("balls", "ellipsoids", "everywhere"):
+        network = random_construction(rng, kind, target, dtype)
+    else:
+        network = random_layers(rng, kind, n, m, size, dtype)
     limits = {"max_seconds": seconds}
     if rng.random() < 0.6:
         limits["eps"] = 10.0 ** rng.uniform(-3, 1)
@@ -115,6 +120,21 @@ def random_construction(rng, kind: str, target, dtype: torch.dtype) -> RadialNet
     method = (constant_width, widening, narrow)[int(rng.integers(2 if kind == "everywhere" else 3))]
     options = {"tolerance": 0.01} if method is narrow else {}
     return method.assemble(cover, dtype=dtype, **options).network
+
+
+def smooth_at_infinity(rng, target) -> RadialNetwork:
+    """A radial-basis network with other weights of its kernels, or any network of a bounded activation."""
+    n = target.dim_in
+    if rng.random() < 0.3:
+        return random_layers(
+            rng, ("squashing", "rational_squash", "radial_sigmoid")[rng.integers(3)], n, 1, 1.5, torch.float64
+        )
+    rho = activation(("shifted_relu", "radial_swish", "radial_softplus")[rng.integers(3)])
+    layers = int(rng.integers(2, 12))
+    built = radial_basis.build(target, layers=layers, activation=rho, domain=WholeSpace(n), verify=False)
+    fit = built.fit
+    weights = fit.weights * (1 + 10.0 ** rng.uniform(-8, 0) * rng.normal(size=fit.weights.shape))
+    return radial_basis.assemble(fit.layers, weights, fit.matrix, fit.offset, torch.float64)
 
 
 def random_target(rng, n: int, m: int, size: float) -> targets.Target:
@@ -215,6 +235,9 @@ def attack(case: Case, argmax: np.ndarray, rng) -> np.ndarray:
             moved = top + step * region.widths * rng.normal(size=top.shape)
         moved = inside(case.region, moved)
         x, values = np.concatenate([x, moved]), np.concatenate([values, gaps(case, moved)])
+    if not case.domain.compact:
+        far = rng.normal(size=(200, n)) * 10.0 ** rng.uniform(0, 4, (200, 1))
+        x, values = np.concatenate([x, far]), np.concatenate([values, gaps(case, far)])
     best = np.argsort(-values)[:30]
     return x[best]
 

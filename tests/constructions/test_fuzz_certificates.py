@@ -14,7 +14,7 @@ def test_certificates_survive_attacks(kind):
         assert not wrong, (seed, outcome, wrong)
 
 
-@pytest.mark.parametrize("kind", ["step", "ellipsoids", "squashing", "mixed"])
+@pytest.mark.parametrize("kind", ["step", "ellipsoids", "squashing", "mixed", "infinity"])
 @pytest.mark.parametrize("factors", [(0.5, 0.9), (1.1, 1.5)], ids=["upper", "lower"])
 def test_wrong_bounds_are_seen(kind, factors, monkeypatch):
     true = fuzz.certify
