@@ -6,7 +6,7 @@ Modules, lowest first; nothing imports upward, and `approx` never imports `const
     affine  domains          affine maps; boxes, balls, R^n
     activations              radial rescalings v -> h(|v|) v / |v|
     lattice                  lattices that cover space
-    blocks  networks         RadialNetwork, stored in blocks  (_engine, _tiles, _rescale: its compiled forward pass)
+    blocks  networks         RadialNetwork, stored in blocks  (_engine, _tiles, _cuda, _rescale: compiled passes)
     covers                   ordered cells with values        (_lookup, _bins, _hierarchy: the first that holds a point)
     targets                  functions to approximate: gallery, formulas, data
     evaluation               the measured sup-norm error

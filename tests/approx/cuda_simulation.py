@@ -17,6 +17,7 @@ from approx.blocks import Dense, Growing, Stack
 from approx.covers import Cover
 from approx.networks import RadialNetwork
 from constructions import constant_width, minimal, narrow, widening
+from tests.benchmarks import bench_cuda
 
 DTYPES = (np.float64, np.float32)
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, where a kernel has NaN or infinity
@@ -191,3 +192,18 @@ def test_tensors_go_to_the_kernel_as_they_are_and_on_the_stream_of_torch(monkeyp
     torch.testing.assert_close(values, expected)
     assert used == [("device", None), 5]
     assert _cuda._layers(x[:0], weights, biases, rho).shape == (0, 4)
+
+
+def test_the_benchmark_counts_what_it_times():
+    kernel, result = bench_cuda.multiply_adds("float64"), np.zeros(6)
+    kernel[2, 3](2, result)
+    steps = 2 * bench_cuda.UNROLLED  # each of the sums i becomes 1 + i / 2 so often
+    expected = sum(2 + (i - 2) * 0.5**steps for i in range(bench_cuda.SUMS))
+    np.testing.assert_allclose(result, expected, rtol=1e-12)
+    size = points, layers, width = 1000, 10, 4
+    flops = points * layers * (2 * width * width + 3 * width)  # d^2 multiply-adds, the length, the rescaling
+    moved = 8 * (points * width * 2 + layers * width * (width + 1))
+    assert (bench_cuda.operations(*size), bench_cuda.traffic(*size, 8)) == (flops, moved)
+    seconds = {"kernel": 1.0, "torch": 2.0, "loop": 30.0}
+    line = bench_cuda.row(size, 8, seconds, {"flops": flops / 0.5, "bytes": moved / 0.25})
+    assert line.split()[-5:] == ["2.0x", "30.0x", "50%", "25%", "50%"]
