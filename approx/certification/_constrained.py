@@ -60,9 +60,11 @@ def constrained(
     matrices = np.empty((0, 1, 1)) if cells.matrices is None else cells.matrices
     starts, members, closed = lists
     bounds = np.full(len(members) + k, np.inf)
+    most = int(np.diff(starts).max(initial=0))
     _constrained(
         np.ascontiguousarray(form.middle), np.ascontiguousarray(radius), at, slopes, starts, members, closed,
         cells.offsets, matrices, inner, outer, values, affine.matrix, affine.offset, limits, bounds,
+        np.empty((most, n)), np.empty((most, 3)), np.empty(most, bool), np.zeros(n), np.zeros(n),
     )  # fmt: skip
     return bounds
 
@@ -71,7 +73,8 @@ def constrained(
 def _quadratic(middle, radius, k, offsets, matrices, i, gradient):  # pragma: no cover - compiled
     """q, its gradient, a bound of |A xi|^2, and of what all terms of q add up to."""
     n = middle.shape[1]
-    gradient[:] = 0.0
+    for a in range(n):
+        gradient[a] = 0.0
     q = 0.0
     bend = 0.0
     size = 0.0
@@ -129,21 +132,14 @@ def _with(sign, start, slopes, k, j, tilt, radius, gradient, q, bend, size, limi
 @compiled
 def _constrained(
     middle, radius, at, slopes, starts, members, closed, offsets, matrices, inner, outer, values,
-    linear, constant, limits, bounds,
+    linear, constant, limits, bounds, gradients, numbers, ready, tilt, flat,
 ):  # pragma: no cover - compiled  # fmt: skip
     n = middle.shape[1]
     m = values.shape[1]
-    most = 0
-    for k in range(middle.shape[0]):
-        most = max(most, starts[k + 1] - starts[k])
-    gradients = np.empty((most, n))
-    numbers = np.empty((most, 3))
-    ready = np.empty(most, np.bool_)
-    tilt = np.zeros(n)
-    flat = np.zeros(n)
     for k in range(middle.shape[0]):
         count = starts[k + 1] - starts[k]
-        ready[:count] = False
+        for e in range(count):
+            ready[e] = False
         for e in range(count + 1):
             last = e == count
             slot = members.shape[0] + k if last else starts[k] + e

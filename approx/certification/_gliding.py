@@ -12,9 +12,11 @@ import numpy as np
 
 from approx._compile import compiled
 
-__all__ = ["LANES", "glide", "paths"]
+__all__ = ["ERROR", "LANES", "LOAD", "MULTIPLE", "PARTS", "SIZE", "glide", "paths"]
 
 LANES = 64
+PARTS = 5  # of a row of a state: values, and where the others begin
+SIZE, ERROR, MULTIPLE, LOAD = LANES, 2 * LANES, 3 * LANES, 4 * LANES
 _compile = compiled(error_model="numpy", fastmath={"contract"})
 _FAR = 2.0**500
 
@@ -24,15 +26,15 @@ def paths(first_row, first_entry, column, grid, bias_grid, first, stop, now, new
     """now (width, width + 1): entry (j, c) times the grid of coordinate c before the span, and the last entry, are what
     coordinate j is a multiple of behind it. False if that leaves the range where such products are exact."""
     width = now.shape[0]
-    now[:] = np.inf
     for j in range(width):
-        now[j, j] = 1.0
+        for c in range(width + 1):
+            now[j, c] = 1.0 if c == j else np.inf
     for layer in range(first, stop):
         origin = first_row[layer]
         for row in range(origin, first_row[layer + 1]):
             j = row - origin
-            new[j] = np.inf
-            new[j, width] = bias_grid[row]
+            for c in range(width + 1):
+                new[j, c] = np.inf if c < width else bias_grid[row]
             for e in range(first_entry[row], first_entry[row + 1]):
                 for c in range(width + 1):
                     new[j, c] = min(new[j, c], grid[e] * now[column[e], c])
@@ -62,31 +64,32 @@ def glide(
     through,
     state,
     spare,
-    size,
-    error,
-    multiple,
+    bounds,
+    norm,
     alive,
     names,
+    group,
     following,
 ):  # pragma: no cover - compiled
-    """Move the lanes of state, size, error, multiple (width, LANES) through the layers first .. stop.
+    """Move the lanes of a state (width, PARTS LANES), as in `_captured`, through the layers first .. stop.
 
-    alive (LANES,), following : as in `settle`; names (lanes,) : where a lane's result goes in `following`
-    through : what `paths` found; False if the layers must be taken step by step
+    alive (LANES,), following : as in `settle`; names[group + k] : where the result of lane k goes in `following`
+    through : what `paths` found; spare (as state), bounds (4, width), norm (LANES,) : working memory
+    Returns False if the layers must be taken step by step.
     """
     width = state.shape[0]
     unit, most = 2.0**-digits, 2.0**digits
     far = (1.0 + (width + 3.0) * 2.0 * unit) ** 2 * (1 + 2.0**-40)
-    common, sizes = np.empty(width), np.empty(width)
-    after, new_sizes = np.empty(width), np.empty(width)
-    norm = np.empty(LANES)
+    common, sizes, after, new_sizes = bounds[0], bounds[1], bounds[2], bounds[3]
     before = rows = first_row[first] - first_row[first - 1]
     for j in range(before):
-        common[j], sizes[j] = np.inf, 0.0
+        common[j] = np.inf
+        sizes[j] = 0.0
         for k in range(LANES):
-            if error[j, k] != 0.0:
+            if state[j, ERROR + k] != 0.0:
                 return False
-            common[j], sizes[j] = min(common[j], multiple[j, k]), max(sizes[j], abs(state[j, k]))
+            common[j] = min(common[j], state[j, MULTIPLE + k])
+            sizes[j] = max(sizes[j], abs(state[j, k]))
     now, new = state, spare
     for layer in range(first, stop):
         origin = first_row[layer]
@@ -138,7 +141,7 @@ def glide(
             if norm[k] < 1.0:
                 if alive[k]:
                     alive[k] = False
-                    following[names[k]] = layer
+                    following[names[group + k]] = layer
                 for j in range(rows):
                     now[j, k] = 0.0
                 norm[k] = 0.0
@@ -146,13 +149,14 @@ def glide(
         if not alive[k]:
             continue
         for j in range(before):
-            after[j] = multiple[j, k]
+            after[j] = state[j, MULTIPLE + k]
         for j in range(rows):
             state[j, k] = now[j, k]
-            size[j, k] = abs(now[j, k])
+            state[j, SIZE + k] = abs(now[j, k])
+            state[j, LOAD + k] = 1.0 if now[j, k] != 0.0 else 0.0
             least = through[j, width]
             for c in range(before):
                 if through[j, c] < np.inf:
                     least = min(least, through[j, c] * after[c])
-            multiple[j, k] = least
+            state[j, MULTIPLE + k] = least
     return True

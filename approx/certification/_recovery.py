@@ -109,6 +109,8 @@ class Recovery:
         _uncaptured.spread(
             *chain.arrays, n, self.maps, self.defects, self.fixed, self.based, self.pull, self.keep, shift, extra,
             radius, chain.digits if rounding else 0, *_RANGE[chain.digits], zeta, rest, carried, terms,
+            *(np.zeros((5, chain.width)) for _ in range(2)), np.zeros(n), np.zeros(chain.width),
+            np.zeros(chain.width, bool),
         )  # fmt: skip
         squares = np.where(chain.counted, rest**2, 0.0)
         norm = np.sqrt(carried + np.add.reduceat(squares, chain.first_row[:-1]))
@@ -133,7 +135,7 @@ class Recovery:
             doubtful=np.full(count, -1),
             gaps=np.zeros(count),
         )
-        fixed = (*chain.arrays, chain.dim_in, self.maps, self.defects, self.based, self.pull, self.keep)
+        fixed = (chain, self.maps, self.defects, self.based, self.pull, self.keep)
 
         def work(first: int, stop: int) -> None:
             for wave in range(first, stop, _captured.WAVE):
@@ -201,7 +203,8 @@ def _maps(chain: Chain) -> tuple[Array, Array, NDArray[np.bool_], Array, NDArray
     fixed, mixed = np.zeros(rows, bool), np.zeros(len(chain), bool)
     squares = np.zeros(len(chain))
     arrays = (chain.first_row, chain.first_entry, chain.column, chain.weight, chain.bias, chain.retire)
-    failed = _uncaptured.recover(*arrays, n, maps, defects, fixed, squares, mixed)
+    memory = np.zeros((chain.width, n + 1)), np.zeros(chain.width, bool)
+    failed = _uncaptured.recover(*arrays, n, maps, defects, fixed, squares, mixed, *memory)
     return maps, defects, fixed, squares, mixed, failed
 
 

@@ -29,6 +29,8 @@ from approx.certification._errorfree import add, product
 __all__ = ["recover", "spread"]
 
 _compile = compiled(error_model="numpy")
+# A state has per coordinate: size, how many terms it is a sum of, its error in two parts, what it is a multiple of.
+_SIZE, _LOAD, _BASE, _LADDER, _MULTIPLE = range(5)
 
 
 @_compile
@@ -39,7 +41,9 @@ def _gamma(operations, unit):  # pragma: no cover - compiled
 
 
 @_compile
-def recover(first_row, first_entry, column, weight, bias, retire, dim, maps, defects, fixed, squares, mixed):
+def recover(
+    first_row, first_entry, column, weight, bias, retire, dim, maps, defects, fixed, squares, mixed, before, free
+):  # fmt: skip
     # pragma: no cover - compiled
     """The affine map of an uncaptured point, layer by layer.
 
@@ -47,15 +51,13 @@ def recover(first_row, first_entry, column, weight, bias, retire, dim, maps, def
     exact W [slope, offset] of the previous layer's maps, 0 where every operation was exact
     fixed (rows,): no path leads from x to the row; squares (L,): q; mixed (L,): some row adds several coordinates
     that depend on x
+    Working memory: before (width, dim + 1), free (width,)
     Returns the first layer that retires a coordinate that depends on x, or -1.
     """
-    width = dim
-    for layer in range(first_row.shape[0] - 1):
-        width = max(width, first_row[layer + 1] - first_row[layer])
-    before = np.zeros((width, dim + 1))
-    free = np.ones(width, np.bool_)
-    for a in range(dim):
-        before[a, a] = 1.0
+    for j in range(free.shape[0]):
+        free[j] = True
+        for a in range(dim + 1):
+            before[j, a] = 1.0 if a == j < dim else 0.0
     square = 0.0
     for layer in range(first_row.shape[0] - 1):
         retired = retire[layer]
@@ -104,12 +106,6 @@ def recover(first_row, first_entry, column, weight, bias, retire, dim, maps, def
 
 
 @_compile
-def _state(width):  # pragma: no cover - compiled
-    """Per coordinate: size, how many terms it is a sum of, its error in two parts, what it is a multiple of."""
-    return np.zeros(width), np.ones(width), np.zeros(width), np.zeros(width), np.zeros(width)
-
-
-@_compile
 def spread(
     first_row,
     first_entry,
@@ -138,6 +134,11 @@ def spread(
     rest,
     carried,
     terms,
+    now,
+    new,
+    moved,
+    omega,
+    free,
 ):  # pragma: no cover - compiled
     """Errors of uncaptured points with |x| <= radius, as M zeta + r.
 
@@ -146,22 +147,16 @@ def spread(
     shift: |zeta| of the input, per coordinate; smallest, largest: the least normal and the largest
     number of the format
     Results: zeta (L, dim), rest (rows,), carried (L,) squared errors of q, terms (L,) how many squares are added
+    Working memory: now, new (5, width), moved (dim,), omega (width,), free (width,)
     """
-    width = dim
-    for layer in range(first_row.shape[0] - 1):
-        width = max(width, first_row[layer + 1] - first_row[layer])
-    unit = 2.0**-digits
-    size, load, base, ladder, multiple = (
-        np.zeros(width),
-        np.ones(width),
-        np.zeros(width),
-        np.zeros(width),
-        np.zeros(width),
-    )
-    free = np.ones(width, np.bool_)
-    size[:dim] = radius * (1 + 1e-9)
-    moved = np.full(dim, shift)
-    omega = np.zeros(width)
+    unit, most = 2.0**-digits, 2.0**digits
+    for a in range(dim):
+        moved[a] = shift
+    for k in range(free.shape[0]):
+        free[k] = True
+        now[_SIZE, k] = radius * (1 + 1e-9) if k < dim else 0.0
+        now[_LOAD, k] = 1.0
+        now[_BASE, k] = now[_LADDER, k] = now[_MULTIPLE, k] = 0.0
     square_error = 0.0
     squares = 0.0
     for layer in range(first_row.shape[0] - 1):
@@ -170,17 +165,11 @@ def spread(
             square_error = 0.0
             squares = 0.0
         else:
-            square_error += (base[retired] + ladder[retired]) ** 2
-            squares += load[retired]
+            error = now[_BASE, retired] + now[_LADDER, retired]
+            square_error += error * error
+            squares += now[_LOAD, retired]
         carried[layer] = square_error
         rows = first_row[layer + 1] - first_row[layer]
-        new_size, new_load, new_base, new_ladder, new_multiple = (
-            np.zeros(width),
-            np.ones(width),
-            np.zeros(width),
-            np.zeros(width),
-            np.zeros(width),
-        )
         for j in range(rows):
             row = first_row[layer] + j
             total = abs(bias[row])
@@ -194,72 +183,73 @@ def spread(
             for e in range(first_entry[row], first_entry[row + 1]):
                 k = column[e]
                 w = abs(weight[e])
-                total += w * size[k]
-                count += load[k]
-                error += w * (base[k] + ladder[k])
+                total += w * now[_SIZE, k]
+                count += now[_LOAD, k]
+                error += w * (now[_BASE, k] + now[_LADDER, k])
                 powers = powers and grid[e] == w
                 if free[k]:
                     varying += 1
                     single = k
                     factor = w if grid[e] == w else 0.0
                 else:
-                    common = min(common, grid[e] * multiple[k])
-            new_multiple[j] = common if varying == 0 else 0.0
+                    common = min(common, grid[e] * now[_MULTIPLE, k])
+            multiple = common if varying == 0 else 0.0
             operations = count - 1.0 if powers else count
             ladders = varying == 1 and factor > 0.0
+            base = error
+            ladder = 0.0
             if digits == 0 or not counted[row]:
-                new_base[j] = error
+                pass
             elif operations <= 0.0:  # one term, scaled by a power of two
-                new_base[j] = factor * base[single] if ladders else error
-                new_ladder[j] = factor * ladder[single] if ladders else 0.0
-            elif varying == 0 and total <= common * 2.0**digits and common >= smallest:
-                new_base[j] = error
-            else:
+                if ladders:
+                    base, ladder = factor * now[_BASE, single], factor * now[_LADDER, single]
+            elif varying != 0 or not (total <= common * most and common >= smallest):
                 exponent = math.frexp(total * (1 + 2 * (count + 2) * unit))[1]
-                level = max(factor * ladder[single], math.ldexp(unit, exponent)) if ladders else np.inf
+                level = max(factor * now[_LADDER, single], math.ldexp(unit, exponent)) if ladders else np.inf
                 if level <= common and smallest <= level < np.inf:
-                    new_base[j] = factor * base[single]
-                    new_ladder[j] = level
+                    base, ladder = factor * now[_BASE, single], level
                 else:
-                    new_base[j] = error + _gamma(operations, unit) * total + operations * smallest
-                    new_multiple[j] = 0.0
+                    base = error + _gamma(operations, unit) * total + operations * smallest
+                    multiple = 0.0
             if digits > 0 and total > largest:
-                new_base[j] = np.inf
-            new_base[j] += extra[row]
+                base = np.inf
+            base += extra[row]
             spill = 0.0
             slope = 0.0
             for a in range(dim):
                 spill += defects[row, a] * moved[a]
                 slope += maps[row, a] * maps[row, a]
-            new_base[j] += spill
+            base += spill
+            size = total
             if counted[row]:
-                new_size[j] = np.sqrt(slope) * radius + abs(maps[row, dim]) + new_base[j] + new_ladder[j]
+                size = np.sqrt(slope) * radius + abs(maps[row, dim]) + base + ladder
                 for a in range(dim):
-                    new_size[j] += abs(maps[row, a]) * moved[a]
-                if fixed[row] and new_size[j] == 0.0:
-                    new_load[j] = 0.0
-            else:
-                new_size[j] = total
-                new_load[j] = count
-            omega[j] = new_base[j] + new_ladder[j]
+                    size += abs(maps[row, a]) * moved[a]
+                count = 0.0 if fixed[row] and size == 0.0 else 1.0
+            omega[j] = base + ladder
+            new[_SIZE, j] = size
+            new[_LOAD, j] = count
+            new[_BASE, j] = base
+            new[_LADDER, j] = ladder
+            new[_MULTIPLE, j] = multiple
         b = based[layer]
         if b >= 0:
             for a in range(dim):
                 for k in range(rows):
                     moved[a] += pull[b, a, k] * omega[k]
             for j in range(rows):
-                new_ladder[j] = 0.0
-                new_base[j] = 0.0
+                new[_LADDER, j] = 0.0
+                new[_BASE, j] = 0.0
                 for k in range(rows):
-                    new_base[j] += keep[b, j, k] * omega[k]
-        size, load, base, ladder, multiple = new_size, new_load, new_base, new_ladder, new_multiple
+                    new[_BASE, j] += keep[b, j, k] * omega[k]
+        now, new = new, now
         for a in range(dim):
             zeta[layer, a] = moved[a]
         added = squares
         for j in range(rows):
             row = first_row[layer] + j
-            rest[row] = base[j] + ladder[j]
+            rest[row] = now[_BASE, j] + now[_LADDER, j]
             free[j] = not fixed[row]
             if counted[row]:
-                added += load[j]
+                added += now[_LOAD, j]
         terms[layer] = added

@@ -14,6 +14,7 @@ next to nothing there, so boxes are cut at that point.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from approx._compile import compiled
 
@@ -23,8 +24,7 @@ MOST = 24  # cells that are tried together
 _PIVOTS = 24
 
 
-@compiled
-def room(dim):  # pragma: no cover - compiled
+def room(dim: int) -> tuple[NDArray, ...]:
     """Working memory for `held`: tableau, constants, gradients, sizes of the numbers summed, weights and basis."""
     columns = MOST + 2 * dim + 1
     return (
@@ -56,7 +56,7 @@ def held(lower, upper, k, cells, start, stop, offsets, matrices, inner, memory, 
     last = _prove(count, dim, constants, gradients, sizes, weights, offsets.shape[1])
     if last < 0:
         for a in range(dim):
-            cuts[k, a] = middle[a] + half[a] * (costs[a] / 2 - 1)
+            cuts[k, a] = middle[a] + half[a] * (tableau[dim + 1, costs + a] / 2 - 1)
     return last
 
 
@@ -65,7 +65,8 @@ def _measure(e, i, middle, half, offsets, matrices, inner, constants, gradients,
     """Constant and h_j times the gradient of cell i; and the size of everything that is summed for them."""
     dim = middle.shape[0]
     scale = inner[i]
-    gradients[e, :] = 0.0
+    for a in range(dim):
+        gradients[e, a] = 0.0
     if not 0.0 < scale < np.inf:
         constants[e] = np.inf
         return
@@ -94,7 +95,8 @@ def _measure(e, i, middle, half, offsets, matrices, inner, constants, gradients,
 @compiled
 def _solve(count, dim, best, constants, gradients, tableau, basis, weights):  # pragma: no cover - compiled
     """Weights for which the sum of the constants and of 2 |components of the combined gradient| is about least.
-    Returns (n,) the reduced costs of the components' positive parts: 2 + 2 t_j / h_j for the dual solution t."""
+    Returns where the last row of the tableau has the reduced costs of the components' positive parts: 2 + 2 t_j / h_j
+    for the dual solution t."""
     columns = 0
     place = weights  # until the end: the column of each cell
     for e in range(count):
@@ -105,7 +107,9 @@ def _solve(count, dim, best, constants, gradients, tableau, basis, weights):  # 
     # Columns: the weights, the positive and the negative part of each component, the right side.
     right = columns + 2 * dim
     cost = dim + 1
-    tableau[:, : right + 1] = 0.0
+    for row in range(dim + 2):
+        for column in range(right + 1):
+            tableau[row, column] = 0.0
     first = int(place[best])
     for e in range(count):
         if place[e] >= 0.0:
@@ -156,7 +160,7 @@ def _solve(count, dim, best, constants, gradients, tableau, basis, weights):  # 
         for row in range(dim + 1):
             if basis[row] == column:
                 weights[e] = max(tableau[row, right], 0.0)
-    return tableau[cost, columns : columns + dim]
+    return columns
 
 
 @compiled

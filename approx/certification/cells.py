@@ -200,8 +200,9 @@ class Cells:
         matrices = np.empty((0, 1, 1)) if self.matrices is None else self.matrices
         fixed = (self.offsets, matrices, inner, outer, self.collars)
         _refine(
-            lower, upper, parents, starts, cells, closed, join, *fixed, new_starts, new_cells, new_closed, blurred, cuts
-        )
+            lower, upper, parents, starts, cells, closed, join, *fixed, new_starts, new_cells, new_closed, blurred,
+            cuts, room(self.dim_in),
+        )  # fmt: skip
         return (new_starts, new_cells[: new_starts[-1]].copy(), new_closed), blurred, cuts
 
 
@@ -244,10 +245,9 @@ def _miss(lower, upper, cells, offsets, matrices, outer, missed):  # pragma: no 
 @compiled
 def _refine(
     lower, upper, parents, starts, cells, closed, join, offsets, matrices, inner, outer, collars,
-    new_starts, new_cells, new_closed, blurred, cuts,
+    new_starts, new_cells, new_closed, blurred, cuts, memory,
 ):  # pragma: no cover - compiled  # fmt: skip
     cursor = np.int64(0)  # a literal would be compiled apart
-    memory = room(lower.shape[1])
     for k in range(lower.shape[0]):
         parent = parents[k]
         start = cursor
