@@ -67,7 +67,7 @@ def kernel(code: int, d: int, side: int, dtype: str, threads: int, staged: int) 
         spare = cuda.local.array((d, 1), real)
         for p in range(side):
             k = first + p * threads
-            k = k if k < count else first - cuda.threadIdx.x
+            k = k if k < count else 0  # values of no point are dropped
             for i in range(d):
                 state[i, p] = points[k, i] if i < inputs else zero
         for start in range(0, depth, chunk):

@@ -160,7 +160,7 @@ class RadialNetwork(nn.Module):
 
         engine: "compiled" (registered activations, no gradients; a point's value is independent of its batch), "torch"
         (everything), "auto" (compiled where it applies). On a GPU "compiled" is a kernel of numba's CUDA target, the
-        extra `cuda`, for runs of width up to 16; torch evaluates wider and growing runs between them.
+        extra `cuda`, for runs of width up to 16; torch evaluates wider and growing runs, with the roundings of a batch.
         Raises TypeError for another dtype or device, ValueError for a wrong last axis or an engine that cannot be used.
         """
         return self._through(x, self.depth, self._choose("RadialNetwork.forward", engine, x))

@@ -197,8 +197,8 @@ def test_tensors_go_to_the_kernel_as_they_are_and_on_the_stream_of_torch(monkeyp
 def test_the_benchmark_counts_what_it_times():
     kernel, result = bench_cuda.multiply_adds("float64"), np.zeros(6)
     kernel[2, 3](2, result)
-    steps = 2 * bench_cuda.UNROLLED  # each of the sums i becomes 1 + i / 2 so often
-    expected = sum(2 + (i - 2) * 0.5**steps for i in range(bench_cuda.SUMS))
+    steps = 2 * bench_cuda.UNROLLED  # each sum s becomes 1 + s / 2 so often
+    expected = sum(2 + (i + 1) * 0.5**steps for i in range(bench_cuda.SUMS))
     np.testing.assert_allclose(result, expected, rtol=1e-12)
     size = points, layers, width = 1000, 10, 4
     flops = points * layers * (2 * width * width + 3 * width)  # d^2 multiply-adds, the length, the rescaling
