@@ -53,7 +53,7 @@ _MAX_HEADER = 100_000_000  # what safetensors itself accepts
 _CHUNK = 1 << 24
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Saved:
     """What a file holds.
 
@@ -73,6 +73,21 @@ class Saved:
     network: RadialNetwork
     cover: Cover | None
     provenance: dict[str, Any]
+
+    def __repr__(self) -> str:
+        facts = self.provenance
+        lines = ["Saved " + (str(facts["target"]) if facts.get("target") else "network")]
+        lines[0] += f" to eps = {facts['eps']}" if facts.get("eps") else ""
+        lines[0] += f" on {facts['domain']}" if facts.get("domain") else ""
+        lines.append(f"  network  {self.network!r}")
+        if self.cover is not None:
+            lines.append(f"  cells    {len(self.cover):,}, {self.cover.strategy}")
+        lower, upper = facts.get("lower"), facts.get("upper")
+        if isinstance(lower, float):
+            bound = f" <= {upper:.6g}" if isinstance(upper, float) else ""
+            claim = facts.get("claim", "claimed")
+            lines.append(f"  error    {lower:.6g} <= sup|F - f|{bound}, {claim} when it was built")
+        return "\n".join(lines)
 
 
 def save(
@@ -100,7 +115,8 @@ def save(
     """
     if not isinstance(network, RadialNetwork):
         received = f"network = {_checks.show(network)}"
-        raise TypeError(_checks.message("save", received, "a RadialNetwork", "Pass construction.network."))
+        action = "Pass construction.network, or call construction.save(path)."
+        raise TypeError(_checks.message("save", received, "a RadialNetwork", action))
     if cover is not None and (cover.dim_in, cover.dim_out) != (network.dim_in, network.dim_out):
         required = f"a cover in R^{network.dim_in} with values in R^{network.dim_out}"
         raise ValueError(_checks.message("save", repr(cover), required, "Pass the cover this network realises."))

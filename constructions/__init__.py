@@ -16,9 +16,15 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from dataclasses import replace
 from typing import Any, Literal, overload
 
+import numpy as np
+
 from approx import _checks
+from approx.affine import AffineMap
+from approx.covers import Cover
+from approx.domains import Ball, Box
 from approx.targets import Target
 from constructions import constant_width, covers, minimal, narrow, radial_basis, widening
 from constructions._construction import Assembly, Builder, Construction, ToleranceMissed
@@ -39,6 +45,7 @@ __all__ = [
     "radial_basis",
 ]
 
+_FITTED, _SAFE = 1024, 0.95  # points for one affine map, and how much of eps it may leave at them
 _FromCells = Literal["constant_width", "minimal", "narrow", "widening"]
 BUILDERS: dict[str, Builder] = {
     module.BUILDER.name: module.BUILDER for module in (widening, constant_width, narrow, minimal)
@@ -64,7 +71,8 @@ def build(
 
     builder : a name from `BUILDERS`, or "radial_basis", which takes layers= as well (see
         `constructions.radial_basis.build`); None chooses `constant_width` where the claim is on R^n (the target is
-        asymptotically affine with a known tail, and no compact domain was asked for) and `narrow` otherwise
+        asymptotically affine with a known tail, and no compact domain was asked for) and `narrow` otherwise, unless
+        one affine map is within eps, which takes no hidden layer
     domain, options : see `Builder.build`
     Raises ValueError for unknown names, and whatever `Builder.build` raises.
 
@@ -86,10 +94,44 @@ def build(
         chosen = constant_width.BUILDER
         reason = "the claim is on all of R^n and the width stays n + m + 1"
     else:
+        affine = _one_map(target, eps, domain, options)
+        if affine is not None:
+            return affine
         chosen = narrow.BUILDER
         where = "the domain is compact" if domain is not None else "the target has no known affine part at infinity"
         reason = f"{where}, and this is the narrowest with one layer per cell"
     return chosen.build(target, eps, domain=domain, reason=reason, **options)
+
+
+def _one_map(target: Any, eps: float, domain: Any, options: dict[str, Any]) -> Construction | None:
+    """The network without hidden layers, where an affine map is proved to be within eps on a compact domain."""
+    if not isinstance(target, Target) or not isinstance(domain, Box | Ball | None):
+        return None  # refused later, with its reason
+    domain = target.domain if domain is None else domain
+    if options.get("cover", "auto") != "auto" or domain.dim != target.dim_in:
+        return None
+    points = domain.sample(_FITTED)
+    values = target(points)
+    columns = np.column_stack([points - points.mean(axis=0), np.ones(len(points))])
+    slopes = np.linalg.lstsq(columns, values, rcond=None)[0][:-1].T
+    for matrix in (0 * slopes, slopes):
+        rest = values - points @ matrix.T
+        offset = (rest.min(axis=0) + rest.max(axis=0)) / 2
+        if np.linalg.norm(rest - offset, axis=1).max() <= _SAFE * eps:
+            break
+    else:
+        return None
+    empty, none = np.empty((0, target.dim_in)), np.empty((0, target.dim_out))
+    cover = Cover(empty, none, AffineMap(matrix, offset), radii=np.empty(0), strategy="none")
+    plain = {key: value for key, value in options.items() if key not in ("cover", "values")}
+    plain |= {"cover": cover, "verify": True, "prove": True, "reason": "one affine map is within eps, without a layer"}
+    try:
+        built = constant_width.BUILDER.build(target, eps, domain=domain, **plain)
+    except ToleranceMissed:  # f goes further between the points that were tried
+        return None
+    if built.report is None or not built.report.proves(eps):  # cells at least rest on what is known of f
+        return None
+    return built if options.get("verify", True) else replace(built, report=None)
 
 
 def _check_names(options: dict[str, Any], function: Any) -> None:

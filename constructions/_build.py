@@ -10,7 +10,7 @@ import sys
 import torch
 
 import constructions
-from approx import _checks, storage
+from approx import _checks
 from constructions._arguments import add_domain, add_measurement, draw, given, outputs, show_progress, target_and_domain
 from constructions._paint import paint_target
 from constructions._printing import show
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     assert built.report is not None, "the command always measures"
     provenance = built.provenance()
     if "network" in files:
-        storage.save(files["network"], built.network, cover=getattr(built, "cover", None), provenance=provenance)
+        built.save(files["network"])
     if "plot" in files:
         draw(files["plot"], built)
     rows = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from approx import storage
 from approx.certification import Certificate
 from approx.domains import Ball, Box, WholeSpace, format_domain
 from approx.evaluation import SupError
@@ -38,6 +40,30 @@ class Measured:
     @property
     def parameters(self) -> int:
         return self.network.parameter_count
+
+    def provenance(self) -> dict[str, Any]:
+        """What a saved file should remember, as JSON-able values."""
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network with its cells, certificate and what it was built for; `approx.load` reads it.
+
+        Raises as `approx.save`.
+
+        >>> import tempfile
+        >>> import approx
+        >>> import constructions
+        >>> built = constructions.build(approx.targets.gaussian(dim=1), 0.2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     built.save(f"{folder}/gaussian.safetensors")
+        ...     saved = approx.load(f"{folder}/gaussian.safetensors")
+        >>> saved
+        Saved gaussian to eps = 0.2 on R^1
+          network  RadialNetwork(R^1 -> R^1, 2 hidden layers of width 3, 22 parameters, float64)
+          cells    2, nested shells (auto: uniform and adaptive have no fewer cells)
+          error    0.166784 <= sup|F - f| <= 0.19369, certified when it was built
+        """
+        storage.save(path, self.network, cover=getattr(self, "cover", None), provenance=self.provenance())
 
     def _record(self) -> dict[str, Any]:
         """Sizes and error as JSON-able values."""

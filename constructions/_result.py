@@ -112,6 +112,7 @@ class Construction(Measured):
             times = layers / max(least, 1)
             ratio = f", {times:,.0f} times as many" if times >= 100 else f", {times:.3g} times as many"
             known = f"{ratio}; no Step-ReLU network has under {least:,}" if least else "; no lower bound is known"
+            known = known if layers else ", the least there is"
             lines.append(f"  depth    {layers:,} hidden layer{'' if layers == 1 else 's'}{known}")
         lines.append(self._error())
         return "\n".join(lines)

@@ -18,7 +18,7 @@ from approx.activations import RadialActivation, ShiftedReLU, Squashing, StepReL
 from approx.affine import AffineMap
 from approx.covers import Cover
 from approx.networks import Dense, Growing, RadialNetwork, Stack
-from approx.storage import load, replacing, save, writable
+from approx.storage import Saved, load, replacing, save, writable
 
 
 def random_network(dtype=torch.float64, layers=50):
@@ -458,3 +458,11 @@ def test_a_header_with_anything_in_it_is_refused_or_means_the_same(tmp_path, dat
     original = random_network(layers=2)
     assert saved.network.widths == original.widths
     assert all(torch.equal(a, b) for a, b in zip(saved.network.parameters(), original.parameters(), strict=True))
+
+
+def test_a_loaded_file_says_what_it_holds_whatever_its_provenance():
+    network = random_network()
+    for provenance in ({}, {"target": 3, "eps": "x", "domain": None, "lower": [1], "upper": {}}, {"lower": 0.25}):
+        text = repr(Saved(network, None, provenance))
+        assert text.startswith("Saved ") and repr(network) in text
+    assert "0.25 <= sup|F - f|, claimed when it was built" in text

@@ -1,5 +1,6 @@
 """From a target and a tolerance to a measured network: choices, refusals, and what holds on all of R^n."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -277,3 +278,35 @@ def test_many_small_cells_point_to_large_ones():
     small = build(targets.franke(), 0.1, cover="uniform", samples=1000, prove=False)
     assert 'uniform, chebyshev values; cover="greedy" may take far fewer' in repr(small)
     assert "greedy" not in repr(build(GAUSSIAN, 0.1, verify=False))
+
+
+@pytest.mark.parametrize(
+    ("target", "eps"),
+    [
+        (targets.from_expression("x1 - 2*x5"), 1e-9),
+        (targets.from_expression("3"), 1e-9),
+        (targets.from_expression("sqrt(x)", domain=Box([4.0], [9.0])), 0.05),
+        (targets.from_expression("(x + y, 1 + 0.01*sin(y))"), 0.1),
+        (targets.from_numpy(lambda x: x[:, 0] - 1e8, 1, domain=Box([1e8], [1e8 + 1])), 0.1),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_where_an_affine_map_does_no_layer_is_built(target, eps):
+    built = build(target, eps, samples=1000, prove=False)
+    assert built.hidden_layers == 0 and built.report.proves(eps) and "without a layer" in built.reason
+    points = target.domain.sample(5000, seed=1)
+    assert np.linalg.norm(built.network.evaluate(points) - target(points), axis=1).max() <= eps
+    assert build(target, eps, verify=False).report is None
+
+
+def test_where_an_affine_map_only_seems_to_do_cells_are_built():
+    spike = targets.from_expression("exp(-(1000*(x-0.7312345))^2)")
+    assert build(spike, 0.4, samples=1000).hidden_layers >= 1  # not met by the points that the map is fitted to
+    hidden = targets.from_numpy(
+        lambda x: np.array([math.exp(-((1e3 * (v - 0.7)) ** 2)) for v in x[:, 0]]),
+        1,
+        domain=Box([-1.0], [1.0]),
+        lipschitz=1e3,
+    )
+    assert build(hidden, 0.4, samples=1000).hidden_layers >= 1
+    assert build(targets.from_expression("2*x"), 0.1, cover="uniform", verify=False).hidden_layers > 1
