@@ -2,9 +2,10 @@
 
 Points are taken in blocks, stored coordinate by coordinate, and pushed through all layers before the next block:
 weights stream from cache, and points fill the lanes of vectors. Long runs of constant width up to NARROW have a kernel
-per width and activation whose sums stay in registers (`_tiles`); all other runs share one per activation. A kernel is
-compiled when it is first used. Every block is padded to full size, so a point's value does not depend on the batch it
-came in. Multiplications and additions are fused, so values can differ from torch's in the last bits.
+per width and activation whose sums stay in registers (`_tiles`); all others share two, one for Step-ReLU and identity,
+one for the activations that rescale. A kernel is compiled when it is first used. Every block is padded to full size, so
+a point's value does not depend on the batch it came in. Multiplications and additions are fused, so values can differ
+from torch's in the last bits.
 
 An activation is given as (code, shift), see `_rescale.code`.
 """
@@ -27,7 +28,7 @@ from approx._tiles import BYTES, ROWS, SIDE, affine_tile, square_tile
 __all__ = ["NARROW", "Activation", "Run", "chain", "growing", "layers", "unfolded"]
 
 NARROW = 16
-LONG = 8  # layers; a kernel of their own saves shorter runs at most 20 ns a point, and takes a third of a second
+LONG = 8  # layers; a kernel of their own saves shorter runs 100 ns a point at most, and takes over a third of a second
 _REGISTERS = 31
 _TILES = 4
 BLOCK = 64  # of the kernels for growing runs
@@ -39,14 +40,13 @@ Run = tuple[Any, Any, Activation]  # weights, biases
 def layers(points: NDArray, weights: NDArray, biases: NDArray, activation: Activation) -> NDArray:
     """points (k, i), weights (N, o, i), biases (N, o) -> (k, o) after N layers; o = i unless N = 1."""
     _, width, inputs = weights.shape
-    code, shift = activation
+    code, _ = activation
     lanes = BYTES // points.itemsize
     if width == inputs <= NARROW and len(weights) >= LONG:
         side = min(SIDE, _REGISTERS // (width + 1))
-        return _run(_square(code, width, side, _TILES), _TILES * side * lanes, points, width, shift, weights, biases)
-    if code in (IDENTITY, STEP):
-        code, shift = STEP, float(code == STEP)
-    return _run(_wide(code), SIDE * lanes, points, width, shift, weights, biases)
+        kernel = _square(code, width, side, _TILES)
+        return _run(kernel, _TILES * side * lanes, points, width, activation, weights, biases)
+    return _run(_wide(_rescales(code)), SIDE * lanes, points, width, activation, weights, biases)
 
 
 def chain(points: Any, runs: Iterable[Run], evaluate: Callable = layers, join: Callable = np.concatenate) -> Any:
@@ -90,16 +90,23 @@ def growing(points: NDArray, weights: NDArray, biases: NDArray, readout: NDArray
 def unfolded(points: NDArray, weights: NDArray, biases: NDArray, activation: Activation) -> NDArray:
     """The layers of `growing` with any activation and without the last map: (k, w) -> (k, w + N), newest first."""
     width = points.shape[1] + weights.shape[0]
+    kernel = _unfolded(_rescales(activation[0]))
+    return _run(kernel, SIDE * BYTES // points.itemsize, points, width, activation, weights, biases)
+
+
+def _rescales(code: int) -> bool:
+    return code not in (IDENTITY, STEP)
+
+
+def _run(
+    kernel: Callable, block: int, points: NDArray, width: int, activation: Activation, *arrays: NDArray
+) -> NDArray:
     code, shift = activation
-    return _run(_unfolded(code), SIDE * BYTES // points.itemsize, points, width, shift, weights, biases)
-
-
-def _run(kernel: Callable, block: int, points: NDArray, width: int, shift: float, *arrays: NDArray) -> NDArray:
     result = np.empty((points.shape[0], width), points.dtype)
     arrays = tuple(np.ascontiguousarray(array) for array in arrays)
 
     def work(start: int, stop: int) -> None:
-        kernel(points[start:stop], *arrays, points.dtype.type(shift), result[start:stop])
+        kernel(points[start:stop], *arrays, code, points.dtype.type(shift), result[start:stop])
 
     for_slices(work, points.shape[0], block)
     return result
@@ -127,7 +134,7 @@ def _load(points, start, state):  # pragma: no cover - compiled
 @functools.cache
 def _square(code: int, d: int, side: int, tiles: int) -> Callable:
     @_compile
-    def kernel(points, weights, biases, shift, result):  # pragma: no cover - compiled
+    def kernel(points, weights, biases, _, shift, result):  # pragma: no cover - compiled
         width = side * (BYTES // points.itemsize)
         state = _aligned(np.int64(d), tiles * width, points)
         squares = _aligned(np.int64(2), tiles * width, points)
@@ -164,11 +171,9 @@ def _affine(weights, biases, layer, state, out, squares):  # pragma: no cover - 
 
 
 @functools.cache
-def _wide(code: int) -> Callable:
-    """A kernel for layers of any shape; that of STEP serves the identity as well, where shift = 0 instead of 1."""
-
+def _wide(rescales: bool) -> Callable:
     @_compile
-    def kernel(points, weights, biases, shift, result):  # pragma: no cover - compiled
+    def kernel(points, weights, biases, code, shift, result):  # pragma: no cover - compiled
         block = SIDE * (BYTES // points.itemsize)
         count, height, inputs = weights.shape
         most = max(height, inputs)
@@ -178,9 +183,9 @@ def _wide(code: int) -> Callable:
             stop = _load(points, start, state)
             for layer in range(count):
                 _affine(weights, biases, layer, state, out, squares[0])
-                if code != STEP:
+                if rescales:
                     rescale(code, shift, out[:height], squares[0], squares[1])
-                elif shift > 0:
+                elif code == STEP:
                     cut(out[:height], squares[0])
                 state, out = out, state
             for k in range(start, stop):
@@ -191,9 +196,9 @@ def _wide(code: int) -> Callable:
 
 
 @functools.cache
-def _unfolded(code: int) -> Callable:
+def _unfolded(rescales: bool) -> Callable:
     @_compile
-    def kernel(points, weights, biases, shift, result):  # pragma: no cover - compiled
+    def kernel(points, weights, biases, code, shift, result):  # pragma: no cover - compiled
         block = SIDE * (BYTES // points.itemsize)
         count, new, head = weights.shape
         total = points.shape[1] + count
@@ -218,10 +223,10 @@ def _unfolded(code: int) -> Callable:
                 for i in range(new):
                     for k in range(block):
                         state[width - 1 - i, k] = out[i, k]
-                if code == STEP:
-                    cut(state[:width], squares[0])
-                elif code != IDENTITY:
+                if rescales:
                     rescale(code, shift, state[:width], squares[0], squares[1])
+                elif code == STEP:
+                    cut(state[:width], squares[0])
             for k in range(start, stop):
                 for i in range(total):
                     result[k, i] = state[total - 1 - i, k - start]

@@ -41,8 +41,9 @@ def _reduce(weights, biases, basis, rank, whole, eps):  # pragma: no cover - com
     reduced, offsets = np.zeros_like(weights), np.zeros_like(biases)
     ranks = np.empty(count, np.int64)
     reflectors, tau = np.zeros_like(weights), np.zeros_like(biases)
-    work = np.empty((d, d + 1), weights.dtype)
+    work, kept = np.empty((d, d + 1), weights.dtype), np.empty((d, d + 1), weights.dtype)
     order = np.empty(d + 1, np.int64)
+    # Plain loops: assignments to slices take seconds to compile.
     for i in range(count):
         total = 0.0  # |[b, W]|_F^2
         for row in range(d):
@@ -63,13 +64,18 @@ def _reduce(weights, biases, basis, rank, whole, eps):  # pragma: no cover - com
                     work[row, column + 1] = value
         for column in range(columns):
             order[column] = column
-        moved = work[:, :columns].copy()
+        for row in range(d):
+            for column in range(columns):
+                kept[row, column] = work[row, column]
         found = _pivoted(work, columns, order, allowed, reflectors[i], tau[i])
         if found == d:
-            reflectors[i, :, :] = 0
-            tau[i, :] = 0
-            offsets[i] = moved[:, 0]
-            reduced[i, :, :rank] = moved[:, 1:]
+            for row in range(d):
+                tau[i, row] = 0
+                offsets[i, row] = kept[row, 0]
+                for k in range(d):
+                    reflectors[i, row, k] = 0
+                for column in range(rank):
+                    reduced[i, row, column] = kept[row, column + 1]
             whole = True
         else:
             found = max(found, 1)
@@ -79,9 +85,9 @@ def _reduce(weights, biases, basis, rank, whole, eps):  # pragma: no cover - com
                         offsets[i, row] = work[row, column]
                     else:
                         reduced[i, row, order[column] - 1] = work[row, column]
-            basis[:, :] = 0
-            for column in range(found):
-                basis[column, column] = 1
+            for row in range(d):
+                for column in range(d):
+                    basis[row, column] = 1 if row == column < found else 0
             for k in range(found - 1, -1, -1):
                 _reflect(reflectors[i], tau[i], k, basis, 0, found)
             whole = False
