@@ -133,6 +133,8 @@ def _load(points, start, state):  # pragma: no cover - compiled
 
 @functools.cache
 def _square(code: int, d: int, side: int, tiles: int) -> Callable:
+    formula = np.int64(code)  # for a Python number, which is a type of its own, all of `rescale` would be compiled anew
+
     @_compile
     def kernel(points, weights, biases, _, shift, result):  # pragma: no cover - compiled
         width = side * (BYTES // points.itemsize)
@@ -148,7 +150,7 @@ def _square(code: int, d: int, side: int, tiles: int) -> Callable:
                     for k in range(0, tiles * width, width):
                         square_tile(weights, biases, layer, state, squares[0], k, d, side, 0)
                     if code != IDENTITY:
-                        rescale(code, shift, state, squares[0], squares[1])
+                        rescale(formula, shift, state, squares[0], squares[1])
             for k in range(start, stop):
                 for i in range(d):
                     result[k, i] = state[i, k - start]
@@ -164,7 +166,8 @@ def _affine(weights, biases, layer, state, out, squares):  # pragma: no cover - 
         affine_tile(weights, biases, layer, state, out, i, 0, ROWS)
     for i in range(height - height % ROWS, height):
         affine_tile(weights, biases, layer, state, out, i, 0, 1)
-    squares[:] = squares.dtype.type(0)
+    for k in range(squares.shape[0]):
+        squares[k] = 0
     for i in range(height):
         for k in range(squares.shape[0]):
             squares[k] += out[i, k] * out[i, k]
@@ -246,8 +249,10 @@ def _growing(head: int) -> Callable:
         one, zero = points.dtype.type(1), points.dtype.type(0)
         for start in range(0, points.shape[0], BLOCK):
             stop = _load(points, start, state)
-            carried[:] = zero
-            total[:] = zero
+            for k in range(BLOCK):
+                carried[k] = zero
+                for o in range(outputs):
+                    total[o, k] = zero
             for j in range(head, width):
                 for k in range(BLOCK):
                     carried[k] += state[j, k] * state[j, k]

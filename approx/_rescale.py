@@ -90,7 +90,8 @@ def rescale_one(code, shift, state, k, one):  # pragma: no cover - compiled
     if top == zero:
         return
     if not top < np.inf:  # NaN and infinity give NaN throughout
-        state[:, k] = np.nan
+        for i in range(state.shape[0]):
+            state[i, k] = np.nan
         return
     scale = math.ldexp(one, math.frexp(top)[1] - 1)
     total = zero

@@ -98,9 +98,11 @@ def climb(theta, best, lead, start, step, sums, noise, sigma):  # pragma: no cov
     n, p = lead.shape[1] + 1, theta.shape[0]
     theta = theta.copy()
     factor = np.zeros((p, p))
-    size = np.sqrt((theta[n:] ** 2).sum())
+    size = 0.0
+    for k in range(n, p):
+        size += theta[k] * theta[k]
     for k in range(p):
-        factor[k, k] = size
+        factor[k, k] = np.sqrt(size)
     success = GOAL
     shape, trial, moved = np.empty((n, n)), np.empty(p), np.empty(p)
     for row in range(noise.shape[0]):
@@ -109,7 +111,8 @@ def climb(theta, best, lead, start, step, sums, noise, sigma):  # pragma: no cov
         sigma, success = adapt(factor, sigma, success, value > best, noise[row], moved)
         if value >= best:
             best = value
-            theta[:] = trial
+            for k in range(p):  # assigning a slice takes seconds to compile
+                theta[k] = trial[k]
     return theta, best
 
 

@@ -122,6 +122,7 @@ def multiplied(
     """The product of models (P, B) and (B,), kept up to `degree` (by default that of the basis)."""
     degree = basis.degree if degree is None else degree
     terms, error = np.zeros(a.shape), np.empty(a.shape[1])
+    a, ea, b, eb = (np.ascontiguousarray(part) for part in (a, ea, b, eb))  # every layout is compiled apart
     _multiply(
         a, ea, b, eb, basis.left, basis.right, basis.out, basis.products[degree + 1], basis.start, degree, basis.ways,
         terms, error,
@@ -155,8 +156,9 @@ def _multiply(a, ea, b, eb, left, right, out, count, start, degree, ways, c, ec)
             for k in range(block):
                 c[i, begin + k] = result[i, k]
         # |a| and |b| by degree, and once more with the number of ways each term is a product.
-        of_a[:], of_b[:] = 0.0, 0.0
         for d in range(top):
+            for k in range(block):
+                of_a[d, k] = of_b[d, k] = 0.0
             for i in range(start[d], start[d + 1]):
                 for k in range(block):
                     of_a[d, k] += abs(one[i, k])
@@ -216,7 +218,9 @@ def _range(terms, powers, above, degree, parts, low, high, corner):  # pragma: n
     moved, middle = np.empty(count), np.empty(n)
     scale = np.empty(count)
     for i in range(count):
-        scale[i] = half ** powers[i].sum()
+        scale[i] = 1.0
+        for axis in range(n):
+            scale[i] *= half ** powers[i, axis]
     for k in range(terms.shape[1]):
         low[k], high[k], largest = np.inf, -np.inf, -np.inf
         for cube in range(parts**n):
