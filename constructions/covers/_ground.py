@@ -75,9 +75,9 @@ def source_of(problem: Problem, area: Box | Ball) -> Array | None:
 
 
 def backgrounds(problem: Problem, area: Box | Ball) -> Iterator[AffineMap]:
-    """Maps that may leave little to paint: the constant in the middle of the values, the median, the one that serves
-    most of the area and, where the builder has an affine map, the one with the least largest error at samples if that
-    is much smaller: cells show constants, so a slope pays only where it serves most of the area."""
+    """Maps that may leave little to paint: the constants in the middle of the values, at their quartiles, and the one
+    that serves most of the area; where the builder has an affine map, the one with the least largest error at samples
+    as well, if that is much smaller: cells show constants, so a slope pays only where it serves most of the area."""
     n = problem.target.dim_in
     points = area.project(area.bounding_box().grid(int(_FEW ** (1 / n))))
     values = problem.target(points)
@@ -90,7 +90,8 @@ def backgrounds(problem: Problem, area: Box | Ball) -> Iterator[AffineMap]:
         count = (gaps <= problem.eps).sum(axis=1)
         served = values[count == count.max()]
     tried: list[Array] = []
-    for value in ((values.min(axis=0) + values.max(axis=0)) / 2, np.median(values, axis=0), served[len(served) // 2]):
+    middle, quartiles = (values.min(axis=0) + values.max(axis=0)) / 2, np.quantile(values, [0.5, 0.25, 0.75], axis=0)
+    for value in (middle, *quartiles, served[len(served) // 2]):
         if all(np.linalg.norm(value - other) > _APART * problem.eps for other in tried):
             tried.append(value)
             yield AffineMap.constant(value, n)

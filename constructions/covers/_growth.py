@@ -18,7 +18,7 @@ __all__ = ["Cell", "Effort", "grow"]
 Array = NDArray[np.float64]
 _GIANT = 100.0  # the largest radius of curvature at the anchor, in diameters of the region
 _FLAT = (1e-3, 5e-2)  # least curvatures of seeds, relative to the largest
-_FEW = 3000  # samples of each kind in the first search
+_FEW = 1000  # samples of each kind in the first search
 _NEIGHBOURS = 24  # earlier cells tried as seeds
 _REVISIONS, _SHRINKING = 12, 100
 _SLOWEST = 0.7
@@ -111,21 +111,20 @@ def _search(
     ball_only: bool,
 ) -> tuple[Array, float]:
     """The best parameters found for bad and good offsets and the weights of the good ones, and their score. Few samples
-    first: they let candidates grow that all of them would stop early."""
+    first: they let candidates grow that all of them would stop early. All decide which of these is improved."""
     n = bad.shape[1]
     thin, every = -(-len(bad) // _FEW) or 1, -(-len(good) // _FEW) or 1
-    some = blocks(bad[::thin]), blocks(good[::every], weight[::every])
+    few, whole = (blocks(bad[::thin]), blocks(good[::every], weight[::every])), (blocks(bad), blocks(good, weight))
     if ball_only:
         seeds = np.array([rounded(theta, n) for theta in seeds])
-    marks = scores(seeds, flat, *some)
-    best, mark = ball(n), -1.0
+    marks = scores(seeds, flat, *few)
+    found = []
     for i in np.argsort(-marks, kind="stable")[: effort.starts]:
-        theta, reached = climb(seeds[i], marks[i], flat, *some, _noise(rng, effort.steps, n, ball_only), _WIDE)
-        if reached > mark:
-            best, mark = theta, reached
-    every_one = blocks(bad), blocks(good, weight)
-    mark = scores(best[None], flat, *every_one)[0]
-    return climb(best, mark, flat, *every_one, _noise(rng, effort.steps // 2, n, ball_only), _NARROW)
+        noise = _noise(rng, effort.steps, n, ball_only)
+        found.append(climb(seeds[i], marks[i], flat, *few, noise, _WIDE)[0])
+    marks = scores(np.array(found), flat, *whole)
+    i = int(marks.argmax())
+    return climb(found[i], marks[i], flat, *whole, _noise(rng, effort.steps // 2, n, ball_only), _NARROW)
 
 
 def _noise(rng: np.random.Generator, steps: int, n: int, ball_only: bool) -> Array:

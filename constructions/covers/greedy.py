@@ -35,6 +35,7 @@ Array = NDArray[np.float64]
 _MARGIN = 0.02  # of eps, for what happens between samples
 _LINES = {1: 1, 2: 4, 3: 1}
 _ROUGHLY, _QUICK = 1.0, Effort(starts=2, steps=100)  # of trials: steps of the grid in which f changes by eps; search
+_MANY = 150  # cells of a trial, at most
 _CLEARLY = 0.9  # of the cells that the middle of the values takes, a better background takes at most
 _ENDED = ("max_seconds", "interrupted")
 
@@ -56,9 +57,10 @@ def greedy(
     kept along the boundaries that a cell will show, not only at grid nodes. Then the finished cover is proved; a point
     that refutes it gets a small ball on top. `error_bound` is what was proved, nan where nothing bounds f.
 
-    On a compact domain L is chosen here, whatever `affine` was: the middle of the values, their median, the value that
+    On a compact domain L is chosen here, whatever `affine` was: the middle of the values, a quartile, the value that
     serves most of the area or, where the builder has an affine map, the affine map with the least largest error at
-    samples, whichever takes the fewest cells in a quick trial on a coarse grid. If the builder cannot use it, one more
+    samples, whichever takes the fewest cells in a quick trial on a coarse grid (with a larger eps where it would take
+    many). If the builder cannot use it, one more
     cell with its value holds the whole domain. On all of R^n with a slope, the cells are balls.
 
     About an extremum whose level sets are ellipsoids, the cells are nested ones along them, as those of `nested`: a
@@ -110,7 +112,7 @@ def greedy(
     if stopped == "painted":
         return prove(problem, cells, area)
     because = "interrupted" if stopped == "interrupted" else f"ended by max_seconds = {max_seconds:g}"
-    small = beneath(replace(problem, eps=search.eps), cells)
+    small = beneath(replace(problem, eps=problem.eps * (1 - _MARGIN)), cells)
     words = f"greedy, {because}: {len(cells):,} large cells, {len(small[0]):,} adaptive ones beneath"
     return prove(problem, cells, area, small=small, words=words)
 
@@ -130,7 +132,6 @@ class _Search:
     ):
         self.problem, self.area, self.walled = problem, area, walled
         self.effort, self.seed, self.deadline, self.progress = effort, seed, deadline, progress
-        self.eps = problem.eps * (1 - _MARGIN)
         self.nodes = nodes_of(problem, area)
 
     def run(self, tries: int) -> tuple[list[Cell], str]:
@@ -150,12 +151,18 @@ class _Search:
         return (cells, stopped) if best is None else (best, "painted")
 
     def _grounded(self) -> tuple[Problem, str]:
-        """The problem with the best of `backgrounds`, and "", or why there was no time to choose."""
+        """The problem with the best of `backgrounds`, and "", or why there was no time to choose.
+
+        In the trials eps is doubled until one takes at most _MANY cells.
+        """
         found = [replace(self.problem, affine=affine) for affine in backgrounds(self.problem, self.area)]
-        best, limit, nodes = found[0], self.problem.max_cells, nodes_of(self.problem, self.area, _ROUGHLY)
-        for problem in found if len(found) > 1 else []:
+        best, limit, times, painted, turn = found[0], min(self.problem.max_cells, _MANY), 1, False, 0
+        while len(found) > 1 and turn < len(found):
+            problem = found[turn]
+            trial = replace(problem, eps=times * problem.eps)
+            turn += 1
             try:
-                cells, stopped = self._paint(problem, nodes, _QUICK, 0, limit, False)
+                cells, stopped = self._paint(trial, nodes_of(trial, self.area, _ROUGHLY), _QUICK, 0, limit, False)
             except ValueError:  # coarse samples do not resolve eps
                 continue
             if stopped in _ENDED:
@@ -163,7 +170,9 @@ class _Search:
             if stopped == "painted":
                 # Where the middle of the values takes about as many, the difference is noise.
                 share = _CLEARLY if problem is found[0] else 1.0
-                best, limit = problem, max(min(int(share * len(cells)), len(cells) - 1), 0)
+                best, limit, painted = problem, max(min(int(share * len(cells)), len(cells) - 1), 0), True
+            elif not painted:
+                times, turn = 2 * times, turn - 1
         return best, ""
 
     def _paint(
@@ -174,7 +183,7 @@ class _Search:
         canvas = Canvas(problem.target, self.area, nodes, _LINES[self.area.dim], walled=self.walled)
         return paint(
             canvas,
-            self.eps,
+            problem.eps * (1 - _MARGIN),
             problem.affine,
             effort,
             np.random.default_rng(seed),

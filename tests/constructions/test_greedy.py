@@ -194,6 +194,7 @@ def test_an_interrupt_keeps_the_cells_if_there_is_a_budget(monkeypatch):
     def interrupt():
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(greedy_module, "backgrounds", lambda problem, area: [problem.affine])
     after(4, monkeypatch, interrupt)
     cover = greedy(f, 0.15, f.domain, everywhere=True, affine=flat(f), max_seconds=math.inf)
     assert cover.strategy.startswith("greedy, interrupted: 4 large cells, ")
@@ -234,6 +235,28 @@ def test_a_budget_for_what_takes_none_is_refused():
     bare = Target(fn=lambda x: x[:, 0], dim_in=1, domain=Box([0.0], [1.0]), name="bare")
     with pytest.raises(ValueError, match="'bare' with neither modulus nor enclosure; required one of them, for small"):
         greedy(bare, 0.1, bare.domain, everywhere=True, affine=flat(bare), max_seconds=3)
+
+
+def test_trials_of_constants_take_few_cells(monkeypatch):
+    f, eps, trials = targets.franke(), 0.2, []
+
+    def recorded(canvas, eps, *args, **options):
+        cells, stopped = paint(canvas, eps, *args, **options)
+        trials.append((eps, len(cells), stopped))
+        return cells, stopped
+
+    paint = greedy_module.paint
+    monkeypatch.setattr(greedy_module, "paint", recorded)
+    monkeypatch.setattr(greedy_module, "_MANY", 3)
+    cover = greedy(f, eps, f.domain, everywhere=True, affine=flat(f))
+    assert_good(cover, f, eps, f.domain, f.domain.sample(20_000), captured=False)
+    *trials, last = trials
+    assert last[0] == pytest.approx(0.98 * eps) and last[2] == "painted"
+    coarser = 1
+    for tried, cells, stopped in trials:
+        assert tried == pytest.approx(0.98 * eps * coarser) and cells <= 3
+        coarser *= 2 if stopped == "max_cells" and cells == 3 else 1
+    assert coarser > 1 and any(stopped == "painted" for _, _, stopped in trials)
 
 
 def test_the_constant_outside_is_the_one_that_leaves_least_to_paint():
