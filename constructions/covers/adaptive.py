@@ -16,7 +16,7 @@ from approx import _checks
 from approx.covers import Cover
 from approx.domains import Ball, Box
 from approx.lattice import ball_volume
-from constructions.covers._problem import Problem, meets
+from constructions.covers._problem import Problem, TooManyCells, meets
 from constructions.covers._strategy import strategy
 from constructions.covers._values import certify
 
@@ -52,8 +52,8 @@ def adaptive(problem: Problem) -> Cover:
     (1 + overlap) s sqrt(n)/2 < s. For n >= 4 equal neighbours do hold each other's centres.
 
     The size is predicted from the leaves that hold a few points of the domain, within about 10% in the plane. Raises
-    TooManyCells, a ValueError, when the prediction, or later the count, exceeds max_cells; ValueError when cells get
-    too small for float64, in dimensions above 14, and for arguments that do not fit each other; RuntimeError if the
+    TooManyCells, a ValueError, when the prediction, or later the count, exceeds max_cells, and in dimensions above 14;
+    ValueError when cells get too small for float64 and for arguments that do not fit each other; RuntimeError if the
     cover fails its own check.
 
     >>> from approx import targets
@@ -77,7 +77,7 @@ def leaves(
     call, target = problem.call, problem.target
     if target.dim_in > _MAX_DIM:
         received = f"a target of R^{target.dim_in}"
-        raise ValueError(_checks.message(call, received, f"dimension <= {_MAX_DIM}", "Use cover='uniform'."))
+        raise TooManyCells(_checks.message(call, received, f"dimension <= {_MAX_DIM}", "Use cover='uniform'."))
     if target.modulus is None and target.enclosure is None:
         received = f"target {target.name!r} with neither modulus nor enclosure"
         raise ValueError(_checks.message(call, received, "one of them", "Pass lipschitz= or enclosure=."))
