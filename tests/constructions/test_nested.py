@@ -124,6 +124,6 @@ def test_a_wrong_declaration_is_caught_by_the_measurement():
 
 def test_twenty_dimensions_have_shells():
     """Neither balls of one size nor cubes can cover R^20; the default does not ask for them."""
-    built = constructions.build(targets.gaussian(dim=20), 0.2, samples=500)
+    built = build(targets.gaussian(dim=20), 0.2, samples=500)
     assert built.hidden_layers == built.lower_bound.layers == 2
     assert "nested" in built.cover.strategy
