@@ -143,8 +143,13 @@ def climb(theta, best, flat, bad, good, noise, sigma):  # pragma: no cover - com
     if 0.0 < level < np.inf:  # the same quadric with level 1
         for k in range(p):
             theta[k] /= level if k >= p - n else np.sqrt(level)
-    lengths = np.sqrt((theta[: p - n] ** 2).sum())
-    tilt = np.sqrt((theta[p - n :] ** 2).sum())
+    lengths, tilt = 0.0, 0.0
+    for k in range(p):
+        if k < p - n:
+            lengths += theta[k] * theta[k]
+        else:
+            tilt += theta[k] * theta[k]
+    lengths, tilt = np.sqrt(lengths), np.sqrt(tilt)
     factor = np.zeros((p, p))
     for k in range(p):
         factor[k, k] = lengths if k < p - n else tilt + lengths
@@ -156,7 +161,8 @@ def climb(theta, best, flat, bad, good, noise, sigma):  # pragma: no cover - com
         sigma, success = adapt(factor, sigma, success, value > best, noise[row], step)
         if value >= best:
             best = value
-            theta[:] = trial
+            for k in range(p):  # assigning a slice takes seconds to compile
+                theta[k] = trial[k]
     return theta, best
 
 
