@@ -74,7 +74,7 @@ def plain(points, weights, biases, rho):
 
 @pytest.mark.parametrize("name", activation_names())
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("width", [1, 2, 5])
+@pytest.mark.parametrize("width", [1, 5])
 def test_layers_agree_with_torch(name, dtype, width):
     rho = activation(name)
     weights, biases = layers_of(dtype, 6, width)

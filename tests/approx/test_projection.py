@@ -79,7 +79,7 @@ def test_theorem_8_step_for_step(widths, kind, options):
     plain = torch.optim.SGD(small.parameters(), **rates)
     x, y = data(widths[0], widths[-1])
     before = matrices(small)[0].clone()
-    for k in range(1, STEPS + 1):
+    for k in range(1, (STEPS if widths[0] == 1 else STEPS // 3) + 1):
         descend(large, projected, x, y)
         descend(small, plain, x, y)
         pairs = zip(matrices(large), matrices(small), tensors(start.residual), strict=True)

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.bench_rates [CACHE] [PLOT]
 
 Smooth targets that are not radial, on [-3, 3]^2, over five halvings of eps; every network is certified or refused.
-Takes a quarter of an hour or so; CACHE keeps finished points. Prints the table, and fails if an order observed for
+Takes two minutes or so; CACHE keeps finished points. Prints the table, and fails if an order observed for
 greedy covers exceeds 1.6.
 """
 
