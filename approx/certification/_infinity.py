@@ -123,7 +123,6 @@ def _vanishing(target: Target, enclosure: Enclosure, reach: float) -> tuple[Arra
     assert target.affine is not None, "the caller has seen that there is one"
     growth = np.power(_GROWTH, np.arange(_STEPS), dtype=np.float64)
     halves = max(reach, target.domain.diameter * 2.0**-10) * (1 + 1e-9) * growth
-
     bounds = [_slabs(enclosure, target.affine, half) for half in halves.tolist()]
     because, conditional = f"{enclosure.basis} on the slabs |x_k| >=", enclosure.conditional
     if not np.isfinite(bounds).any() and target.tail is not None:

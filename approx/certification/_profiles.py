@@ -49,14 +49,14 @@ _SWISH_PEAK = (2.399, 2.4)  # between these h' of the swish is largest
 class Far:
     """What h is for large r: r - shift, or a bounded function of z = 1/r that is analytic at 0, up to a rest.
 
-    shift : None if h is bounded
-    bounded : z -> h, of any operand that numpy functions accept; None if h is not bounded
     rest : radii r -> a bound of the error for all radii >= r; infinite where nothing is known
+    shift : of an h that is not bounded
+    bounded : z -> h, of any operand that numpy functions accept; None if h is not bounded
     """
 
-    shift: float | None
-    bounded: Callable[[Any], Any] | None
     rest: Callable[[Array], Array]
+    shift: float = 0.0
+    bounded: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -231,9 +231,9 @@ def _decaying(b: float) -> Callable[[Array], Array]:
     return lambda r: np.exp(b - r) * (1 + 2.0**-32) + TINY
 
 
-_FAR_SQUASHING = Far(None, lambda z: 1 / (1 + z * z), np.zeros_like)
-_FAR_RATIONAL = Far(None, lambda z: 1 / (1 + z), np.zeros_like)
-_FAR_SWISH = Far(0.0, None, lambda r: np.where(r >= 1, r * _decaying(0.0)(r), 0.4) * (1 + 2 * UNIT))  # r / (1 + e^r)
+_FAR_SQUASHING = Far(np.zeros_like, bounded=lambda z: 1 / (1 + z * z))
+_FAR_RATIONAL = Far(np.zeros_like, bounded=lambda z: 1 / (1 + z))
+_FAR_SWISH = Far(lambda r: np.where(r >= 1, r * _decaying(0.0)(r), 0.4) * (1 + 2 * UNIT))  # r / (1 + e^r)
 
 _EXACT, _RATIONAL, _ONCE, _TWICE = 1, 8, 24, 48  # units: no more than r - shift, no elementary function, one, two
 _KNOWN: dict[type[RadialActivation], Callable[[float], Profile]] = {
@@ -270,7 +270,7 @@ _KNOWN: dict[type[RadialActivation], Callable[[float], Profile]] = {
         b >= 0,
         shift=abs(b),
         units=_EXACT,
-        far=Far(b, None, lambda r: np.where(r >= b, 0.0, np.inf)),
+        far=Far(lambda r: np.where(r >= b, 0.0, np.inf), shift=b),
     ),
     RadialSoftplus: lambda b: Profile(
         _softplus(b),
@@ -279,14 +279,14 @@ _KNOWN: dict[type[RadialActivation], Callable[[float], Profile]] = {
         False,
         shift=abs(b),
         units=_TWICE,
-        far=Far(b, None, _decaying(b)),
+        far=Far(_decaying(b), shift=b),
     ),
 }
 
 
 def _sigmoids(b: float) -> Profile:
     bounds = _shifted_sigmoid(b)
-    far = Far(None, lambda z: z * 0.0 + 1.0, _decaying(b))
+    far = Far(_decaying(b), bounded=lambda z: z * 0.0 + 1.0)
     return Profile(
         bounds, lambda r: 1 / ((1 + np.exp(b - r)) * r), (0.0, np.inf), False, shift=abs(b), units=_ONCE, far=far
     )

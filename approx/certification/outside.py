@@ -77,7 +77,7 @@ class Outside:
                 if far is None:
                     raise ValueError("an activation that is not registered")
             self.steps.append(_Step(layer, slope.rounded(), far))
-            if far is not None and far.shift is None:
+            if far is not None and far.bounded is not None:
                 slope = _Dyadic.of(np.zeros(slope.integers.shape))
         if slope != _Dyadic.of(affine.matrix):
             raise ValueError("a network whose slope at infinity is not exactly that of the target's affine part")
@@ -136,26 +136,19 @@ class Outside:
                 if isinstance(step.layer.profile, Profile):  # M = 0
                     rest = models._activate(step.layer.profile, *rest)
                 continue
-            shrunk = _plus(_mapped(step.slope, direction), self._times(t, rest))  # t v
+            shrunk = added(*_mapped(step.slope, direction), *self._times(t, rest))  # t v
             inverse = Taylor(models.basis, *squared(models.basis, *shrunk))._function(power(-0.5))
-            least = 1 / np.maximum((inverse * t).bounds.hi, TINY) * (1 - 4 * UNIT)  # |v| is no smaller
-            error = step.far.rest(least)
-            if step.far.bounded is not None:
-                height = inverse._lift(step.far.bounded(inverse * t))
-                rest = self._times(_blurred(height, error) * inverse, shrunk)
-            else:
-                height = _blurred(inverse._lift(np.full(boxes, -float(step.far.shift or 0.0))), error)
-                rest = _plus(rest, self._times(height * inverse, shrunk))
+            z = inverse * t
+            least = 1 / np.maximum(z.bounds.hi, TINY) * (1 - 4 * UNIT)  # |v| is no smaller
+            height = np.full(boxes, -step.far.shift) if step.far.bounded is None else step.far.bounded(z)
+            moved = self._times(_blurred(z._lift(height), step.far.rest(least)) * inverse, shrunk)
+            rest = added(*rest, *moved) if step.far.bounded is None else moved
         constant = np.zeros(rest[0].shape)
         constant[0] = -self.offset[:, None]
         return added(*rest, constant, np.zeros(rest[1].shape))
 
     def _times(self, factor: Taylor, state: Model) -> Model:
         return scaled(self.models.basis, factor.terms, factor.error, *state)
-
-
-def _plus(one: Model, other: Model) -> Model:
-    return added(*one, *other)
 
 
 def _blurred(model: Taylor, error: Array) -> Taylor:
