@@ -19,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "target", metavar="TARGET", nargs="?", help="default: what FILE was built for, a gallery target or a formula"
     )
     parser.add_argument("--eps", type=float, help="what to prove (default: the tolerance of the build)")
-    parser.add_argument("--tol", type=float, help="stop when the bounds are this close (default: once eps is decided)")
+    parser.add_argument("--tol", type=float, help="how near the bounds come (default: eps is decided, or 1%%)")
     parser.add_argument("--lipschitz", type=float, metavar="L", help="Lipschitz constant of the target, if you know it")
     parser.add_argument("--max-seconds", type=float, default=60.0, metavar="S", help="budget (default 60)")
     parser.add_argument("--recheck", action="store_true", help="confirm the result in Arb's ball arithmetic")

@@ -27,6 +27,7 @@ __all__ = ["certify"]
 
 _CALL = "certify"
 _DECIDED = 1e-6  # of eps: closer bounds would decide nothing that rounding leaves open
+_GAP = 0.01  # of the error: closer bounds of it say hardly more, and may take a hundred times as long
 _LEAST = 1e-300  # no tolerance is smaller
 _WARM_UP = 256  # boxes, for pieces; forms compile nothing of their own
 _FARTHEST, _NEAREST = 1e150, 1e-150  # |x| whose squares are numbers
@@ -81,9 +82,10 @@ def certify(
     target : f; needs a function that runs on intervals, an enclosure, or a Lipschitz constant
     domain : Box, Ball or WholeSpace, by default the construction's, else the target's compact domain
     eps : stop as soon as sup <= eps is proved or refuted, unless `tol` asks for more
-    tol : stop when upper - lower <= tol and, if there is an eps, that is decided; without tol and eps the bounds are
-        improved until the budget ends. It has no effect beyond 6 dimensions, where only witnesses are tried
-    max_seconds : the budget of a search; what is proved by then is valid
+    tol : stop when upper - lower <= tol and, if there is an eps, that is decided; without tol and eps the search stops
+        when upper <= 1.01 lower. It has no effect beyond 6 dimensions, where only witnesses are tried
+    max_seconds : the budget of a search; what is proved by then is valid. A search that ends within it gives the same
+        bounds every time
     executor : concurrent.futures.Executor that shares the search
 
     Step-ReLU networks: the pieces are recovered from the stored weights; a point nearer to a boundary than rounding
@@ -141,10 +143,15 @@ def certify(
     bracket = seen = None
     if plan.pieces is not None and plan.core.dim >= _LEVELLED:
         question = (plan.pieces, target, enclosure, domain, plan.core, eps, max_seconds)
-        seen = witnessed(*question, tol=tol, levels_only=not plan.wants_witness)
+        seen = witnessed(*question, tol=tol, gap=_gap(eps, tol), levels_only=not plan.wants_witness)
     if seen is None or (plan.is_small and not _suffices(seen, eps, tol)):
         bracket = _search(plan, eps, tol, {"max_seconds": max_seconds, "executor": executor, "progress": progress})
     return _report(network, target, domain, enclosure, plan, bracket, seen, eps, time.perf_counter() - started)
+
+
+def _gap(eps: float | None, tol: float | None) -> float | None:
+    """How near the bounds should come, relative to the error, if nothing else was asked for."""
+    return _GAP if eps is None and tol is None else None
 
 
 def _decided(shown: Bracket | Witnessed, eps: float | None) -> bool:
@@ -154,16 +161,19 @@ def _decided(shown: Bracket | Witnessed, eps: float | None) -> bool:
 
 def _suffices(shown: Witnessed, eps: float | None, tol: float | None) -> bool:
     """Whether that is what was asked for."""
+    gap = _gap(eps, tol)
+    if gap is not None:
+        return shown.upper <= (1 + gap) * shown.lower
     near = tol is None or shown.upper - shown.lower <= tol
-    return near and (_decided(shown, eps) or (eps is None and tol is not None))
+    return near and (eps is None or _decided(shown, eps))
 
 
 def _search(plan: _Plan, eps: float | None, tol: float | None, limits: dict[str, Any]) -> Bracket:
-    """Branch and bound, until eps is decided and the bounds are within tol of each other."""
+    """Branch and bound, until eps is decided and the bounds are near each other."""
     warm_up = 1 if plan.pieces is None else _WARM_UP
     plan.search(max_boxes=warm_up, max_seconds=3600.0)  # compiles what is not in the cache yet, outside the budget
     near = None if eps is None else max(_DECIDED * eps, _LEAST)
-    decide = functools.partial(plan.search, eps=eps, tol=near, **limits)
+    decide = functools.partial(plan.search, eps=eps, tol=near, gap=_gap(eps, tol), **limits)
     bracket = decide() if tol is None else plan.search(tol=tol, **limits)
     if tol is not None and eps is not None and not _decided(bracket, eps):
         return _both(bracket, decide())  # the bounds may be near each other, and eps between them

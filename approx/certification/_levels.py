@@ -46,9 +46,11 @@ class Levelled:
     intervals: int
 
 
-def by_levels(question: Question, eps: float | None, tol: float | None, max_seconds: float) -> Levelled | None:
+def by_levels(
+    question: Question, eps: float | None, tol: float | None, max_seconds: float, gap: float | None = None
+) -> Levelled | None:
     """The bound for F = question.cells, values, affine on the first part of question.core; None where cells, affine map
-    or target have no such structure."""
+    or target have no such structure. When to stop: see `branch_and_bound`."""
     cells, core = question.cells, question.core[0]
     if not 0 < len(cells) <= _MOST or not 1 < cells.dim_in <= _MOST_DIM:
         return None
@@ -67,8 +69,8 @@ def by_levels(question: Question, eps: float | None, tol: float | None, max_seco
         errors = np.full(len(cells) + 1, question.error)
         errors[-1] = (errors[-1] + off) * (1 + 8 * _U)
         box = Box([span[0]], [span[1]])
-        search = functools.partial(branch_and_bound, eps=eps, tol=tol, max_seconds=max_seconds, value_error=errors)
-        bracket = search(reduced, question.values, affine, oracle, box)
+        search = functools.partial(branch_and_bound, eps=eps, tol=tol, gap=gap, max_seconds=max_seconds)
+        bracket = search(reduced, question.values, affine, oracle, box, value_error=errors)
         return Levelled(bracket.upper, _points(level, core, reduced, bracket.argmax), bracket.boxes)
     return None
 

@@ -58,7 +58,7 @@ class Bracket:
     """lower <= sup |F - f| <= upper.
 
     argmax : (n,) the point where |F - f| >= lower was shown, outside all collars; None if no point could be decided
-    status : "eps proved", "eps refuted", "converged" (upper - lower <= tol), "budget" (time or boxes ran out, or
+    status : "eps proved", "eps refuted", "converged" (within tol or gap), "budget" (time or boxes ran out, or
         interrupted), or "rounding": what collars, value errors and the resolution of floating point leave open keeps
         the bracket open. More time does not help; smaller collars or larger overlaps of the cells do.
     worst_box : (2, n) lower and upper corner of the box that `upper` comes from
@@ -98,6 +98,7 @@ def branch_and_bound(
     *,
     value_error: ArrayLike = 0.0,
     tol: float | None = None,
+    gap: float | None = None,
     eps: float | None = None,
     max_seconds: float = 60.0,
     max_boxes: int = 50_000_000,
@@ -111,8 +112,9 @@ def branch_and_bound(
     value_error : by how much (Euclidean norm) every y_i and the affine map may be off: a number, or (N + 1,) numbers,
         the last for the affine map
     eps : stop when sup <= eps is proved or refuted
-    tol : stop when upper <= lower + tol; by default eps/1000, and without both the bounds are improved until they meet
-        or the budget ends
+    tol : stop when upper <= lower + tol; by default eps/1000, and without both and `gap` the bounds are improved until
+        they meet or the budget ends
+    gap : stop when upper <= (1 + gap) lower, too
     max_seconds, max_boxes : the budget; what has been found by then is returned, also after Ctrl-C
     executor : spreads the work over its workers, in at most 32 tasks; a process pool needs an oracle that pickles
 
@@ -139,6 +141,7 @@ def branch_and_bound(
     tol = None if tol is None else _checks.positive(_CALL, "tol", tol)
     limits = _Limits(
         tol if tol is not None else 0.0 if eps is None else eps / 1000,
+        0.0 if gap is None else _checks.positive(_CALL, "gap", gap),
         eps,
         started + _checks.positive(_CALL, "max_seconds", max_seconds),
         _checks.count(_CALL, "max_boxes", max_boxes),
@@ -157,9 +160,14 @@ def branch_and_bound(
 @dataclass(frozen=True)
 class _Limits:
     tol: float
+    gap: float
     eps: float | None
     deadline: float
     boxes: int
+
+    def near(self, lower: float) -> float:
+        """The largest upper bound that is near enough to that lower one."""
+        return lower + max(self.tol, self.gap * lower)
 
 
 @dataclass(frozen=True)
@@ -213,7 +221,8 @@ class _Search:
 
     def _enough(self) -> float:
         """A bound that is good enough for a box."""
-        return max(self.lower + self.limits.tol, self.least + self.limits.tol / 4, self.limits.eps or 0.0)
+        limits = self.limits
+        return max(limits.near(self.lower), self.least + limits.tol / 4, limits.eps or 0.0)
 
     def decided(self) -> bool:
         eps = self.limits.eps
@@ -369,7 +378,7 @@ class _Search:
             status = "eps proved"
         elif limits.eps is not None and self.lower > limits.eps:
             status = "eps refuted"
-        elif upper <= self.lower + limits.tol:
+        elif upper <= limits.near(self.lower):
             status = "converged"
         else:
             status = "budget" if self.stopped else "rounding"

@@ -66,13 +66,14 @@ def witnessed(
     max_seconds: float,
     *,
     tol: float | None = None,
+    gap: float | None = None,
     levels_only: bool = False,
 ) -> Witnessed | None:
     """Bounds of sup |F - f| over the domain, except for what |f - L| is outside the core, where no cell holds x.
 
     found : the pieces of F; core : the domain, or for R^n a part of it
     eps : what one would like to prove; the search for a witness ends there, or where the cells end it
-    tol : how near the bounds should come, for levels
+    tol, gap : how near the bounds should come, for levels, see `branch_and_bound`
     levels_only : None unless everything depends on one quantity
     Raises what the enclosure raises.
     """
@@ -84,7 +85,7 @@ def witnessed(
     compact = domain if isinstance(domain, Box | Ball) else None
     cells, values, error = found.cells(radius), found.values[found.nonempty], found.value_error(radius)
     question = Question(cells, values, found.affine, error, enclosure, (core,), compact)
-    levelled = by_levels(question, eps, tol, max_seconds / 2)
+    levelled = by_levels(question, eps, tol, max_seconds / 2, gap)
     if levelled is not None:
         lower, argmax, points = _look(question, np.zeros(len(cells)), levelled.points)
         upper, kind = max(levelled.upper, lower), f"{levelled.intervals:,} intervals of one quantity"

@@ -170,8 +170,9 @@ def check(problem, count=400, seed=0, **options):
     assert bracket.upper >= problem.errors(x).max() * (1 - 1e-12) - 1e-13
     assert 0 <= bracket.lower <= bracket.upper
     if bracket.status == "converged":
-        wanted = {"tol": 1e-3} | problem.options | options
-        assert bracket.upper <= bracket.lower + (wanted["tol"] or wanted["eps"] / 1000)
+        wanted = {"tol": 1e-3, "eps": 0.0, "gap": 0.0} | problem.options | options
+        near = max(wanted["tol"] or wanted["eps"] / 1000, wanted["gap"] * bracket.lower)
+        assert bracket.upper <= bracket.lower + near
     assert (problem.domain.bounding_box().distance(bracket.worst_box) < 1e-12).all()
     return bracket
 
@@ -501,6 +502,18 @@ def test_budget_and_history():
     assert (again.lower, again.upper, again.boxes) == (bracket.lower, bracket.upper, bracket.boxes)
     at_once = problem.solve(max_seconds=1e-9)
     assert at_once.status == "budget" and at_once.upper >= bracket.lower
+
+
+def test_a_relative_gap_is_enough():
+    problem = replace(random_problem(7), domain=CUBE[random_problem(7).cells.dim_in])
+    tight = check(problem, tol=1e-9)
+    for gap in (0.3, 0.01):
+        near = check(problem, tol=None, gap=gap)
+        assert near.status == "converged" and tight.lower <= near.upper <= (1 + gap) * near.lower
+        assert near.boxes < tight.boxes
+    assert check(problem, tol=10.0, gap=1e-9).boxes == check(problem, tol=10.0).boxes
+    with pytest.raises(ValueError, match="gap"):
+        problem.solve(gap=-0.1)
 
 
 def test_interrupted_search_keeps_what_it_has():

@@ -15,6 +15,7 @@ from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import sup_error
 from approx.networks import Dense, RadialNetwork
+from approx.training import random_network
 from constructions import constant_width, narrow, widening
 from tests.constructions.test_conformance import ROWS, target_of
 
@@ -288,3 +289,26 @@ def test_a_build_says_why_there_is_no_upper_bound():
     assert constructions.build(opaque, 0.2, samples=1000, prove=False).report.obstacle == ""
     claimed = targets.from_numpy(opaque.fn, 1, domain=opaque.domain, lipschitz=1.0)
     assert constructions.build(claimed, 0.2, samples=1000).report.obstacle == ""
+
+
+@pytest.mark.parametrize("kind", ["pieces", "levels", "forms"])
+def test_without_eps_and_tol_the_bounds_come_within_one_percent_of_each_other(kind):
+    if kind == "forms":
+        target = targets.gaussian(dim=2)
+        network = random_network((2, 8, 8, 1), "radial_swish", seed=0)
+    else:
+        target = targets.gaussian(dim=2 if kind == "pieces" else 4)
+        network = constructions.build(target, 0.2, verify=False).network
+    first, second = (certify(network, target, target.domain, max_seconds=600) for _ in range(2))
+    assert first.lower < first.upper <= 1.01 * first.lower and first.seconds < 60  # of 600
+    assert (first.lower, first.upper, first.samples) == (second.lower, second.upper, second.samples)
+    assert first.argmax.tolist() == second.argmax.tolist()
+    closer = certify(network, target, target.domain, tol=1e-6)
+    assert first.lower <= closer.upper and closer.lower <= first.upper and closer.upper - closer.lower <= 1e-6
+    assert closer.upper < first.upper  # so the first had stopped before
+
+
+def test_a_network_that_equals_its_target_ends_where_rounding_does():
+    target = targets.from_numpy(lambda x: 2 * x[:, 0] - 1, 1, domain=Box([-1.0], [1.0]))
+    report = certify(layers(([[2.0]], [-1.0], None)), target, max_seconds=600)
+    assert 0 == report.lower < report.upper < 1e-14 and report.seconds < 60
