@@ -198,5 +198,5 @@ class Cover:
         )
 
     def __repr__(self) -> str:
-        kind = "balls" if self.is_balls else "ellipsoids"
-        return f"Cover({len(self)} {kind} in R^{self.dim_in}, values in R^{self.dim_out}, strategy={self.strategy!r})"
+        kind = ("ball" if self.is_balls else "ellipsoid") + ("" if len(self) == 1 else "s")
+        return f"Cover({len(self):,} {kind} in R^{self.dim_in}, values in R^{self.dim_out}, strategy={self.strategy!r})"

@@ -7,6 +7,7 @@ Theorem 3 needs, also stored as two tensors. So a million layers are a handful o
 
 from __future__ import annotations
 
+import copy
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -67,8 +68,35 @@ class RadialNetwork(nn.Module):
     def from_layers(
         cls, layers: Iterable[tuple[ArrayLike | Tensor, ArrayLike | Tensor, RadialActivation | None]]
     ) -> RadialNetwork:
-        """A network from (weight, bias, activation) triples, one per layer."""
+        """A network from (weight (n_i, n_{i-1}), bias (n_i,), activation) triples, one per layer; None for none.
+
+        Weights are copied, frozen, in their own floating dtype. Raises what `Dense` raises.
+        """
         return cls(Dense(torch.as_tensor(w), torch.as_tensor(b), activation) for w, b, activation in layers)
+
+    @classmethod
+    def from_sequential(cls, model: nn.Sequential) -> RadialNetwork:
+        """The network that a torch model of nn.Linear and radial activations is, with a frozen copy of its weights.
+
+        Raises TypeError for other models and modules, and for an activation that follows no nn.Linear.
+
+        >>> model = nn.Sequential(nn.Linear(2, 8), StepReLU(), nn.Linear(8, 1))
+        >>> RadialNetwork.from_sequential(model)
+        RadialNetwork(R^2 -> R^1, 1 hidden layer of width 8, 33 parameters, float32)
+        """
+        layers: list[tuple[Tensor, Tensor, RadialActivation | None]] = []
+        for module in model if isinstance(model, nn.Sequential) else [model]:
+            if isinstance(module, nn.Linear):
+                bias = torch.zeros_like(module.weight[:, 0]) if module.bias is None else module.bias
+                layers.append((module.weight, bias, None))
+            elif isinstance(module, RadialActivation) and layers and layers[-1][2] is None:
+                layers[-1] = (*layers[-1][:2], copy.deepcopy(module))
+            else:
+                received = f"{_checks.show(module)} after {len(layers)} nn.Linear"
+                wanted = "an nn.Sequential of nn.Linear, each followed by at most one radial activation"
+                action = "Give other models' weights and biases to RadialNetwork.from_layers."
+                raise TypeError(_checks.message("RadialNetwork.from_sequential", received, wanted, action))
+        return cls.from_layers(layers)
 
     @property
     def dim_in(self) -> int:

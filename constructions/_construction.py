@@ -19,7 +19,7 @@ from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import sup_error
 from approx.targets import Target, check_claims, check_tail
 from constructions import covers
-from constructions._gadgets import DIGITS
+from constructions._gadgets import check_dtype
 from constructions._result import Assembly, Construction
 
 __all__ = ["Assembly", "Builder", "Construction", "ToleranceMissed", "proved"]
@@ -126,8 +126,7 @@ class Builder:
             )
         eps = _checks.positive(call, "eps", eps)
         max_layers = _checks.count(call, "max_layers", max_layers)
-        if dtype not in DIGITS:
-            raise ValueError(_checks.message(call, f"dtype {dtype}", "torch.float64 or torch.float32", "Pick one."))
+        check_dtype(call, dtype)
         _check_device(call, device, dtype)
         domain = self._domain(call, target, domain)
         obstacle = self.refuse(target.dim_in, target.dim_out)

@@ -35,6 +35,7 @@ __all__ = [
     "Rounding",
     "block",
     "check_arguments",
+    "check_dtype",
     "code_values",
     "conditioned_gauge",
     "exact_in",
@@ -57,8 +58,14 @@ def check_arguments(call: str, cover: Cover, tolerance: float | None, maps: str,
     if tolerance is not None:
         _checks.positive(call, "tolerance", tolerance)
     _checks.one_of(call, "maps", maps, ("conditioned", "paper"))
+    check_dtype(call, dtype)
+
+
+def check_dtype(call: str, dtype: torch.dtype) -> None:
+    """Raises ValueError for all but float64 and float32."""
     if dtype not in DIGITS:
-        raise ValueError(_checks.message(call, f"dtype {dtype}", "torch.float64 or torch.float32", "Pick one."))
+        received = f"dtype {_checks.show(dtype)}"
+        raise ValueError(_checks.message(call, received, "torch.float64 or torch.float32", "Pick one."))
 
 
 def exact_in(array: Array, dtype: torch.dtype) -> bool:

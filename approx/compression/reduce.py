@@ -291,7 +291,7 @@ def _size(weight: Tensor, bias: Tensor) -> float:
 
 def _check_network(call: str, network: RadialNetwork) -> None:
     if not isinstance(network, RadialNetwork):
-        action = "Pass construction.network, or make one with RadialNetwork.from_layers."
+        action = "Pass construction.network, or make one with RadialNetwork.from_sequential."
         received = f"network = {_checks.show(network)}"
         raise TypeError(_checks.message(call, received, "a RadialNetwork", action))
     seen: set[int] = set()

@@ -138,7 +138,8 @@ class Compression:
         if self.deviation is not None:
             claim += f"; {self.deviation:.3g} at the worst of {self.samples:,} points of |x| <= {self.radius:g}"
             if self.bound is None and self.scale is not None and self.scale > 0:
-                claim += f" ({self.deviation / self.scale / torch.finfo(self.full.dtype).eps:.2g} eps x scale)"
+                ratio = self.deviation / self.scale / torch.finfo(self.full.dtype).eps
+                claim += f" ({f'{ratio:.2g}' if ratio >= 0.01 else 'under 0.01'} eps x scale)"
         return "\n".join([*lines, f"  {'error':<11} {claim}"])
 
 

@@ -114,12 +114,13 @@ def bound_map(report: Any, ax: Axes | None = None, *, domain: Box | None = None,
     else:
         grid = high.reshape(count, count)
         image = ax.pcolormesh(edges[0], edges[1], grid.T, cmap="cividis", vmin=0, vmax=report.eps)
-        loose = high - low > high.max() / 20
+        wide = float(high.max()) / 20
+        loose = high - low > wide
         ax.plot(*((lower + upper) / 2)[loose, :2].T, ".", color="white", ms=3)
         ax.figure.colorbar(image, ax=ax, label=f"upper bound of {label}")
     coordinates(ax, report.target.axis_unit, Box(box.lower[:2], box.upper[:2]))
-    gap = float((high - low).max())
-    ax.set_title(f"bounds on {len(low):,} parts, at most {gap:.2g} apart", fontsize="medium")
+    note = f"bounds on {len(low):,} parts, at most {float((high - low).max()):.2g} apart"
+    ax.set_title(note + (f"; dots: over {wide:.2g}" if n > 1 and loose.any() else ""), fontsize="medium")
     return ax
 
 

@@ -264,7 +264,8 @@ def draw_error_map(ax: Axes, subject: Subject, view: View, grid: Map, component:
     worst, size = view.lift(np.array([[grid.x[column], grid.y[row]]]))[0], float(np.nanmax(lengths))
     if report is not None:
         worst, size = report.argmax, report.lower
-    found = f"error, largest found: {size:.3g} {target.unit}".rstrip()
+    what = "|F - f|" if component is not None and target.dim_out > 1 else "error"  # the norm over all components
+    found = f"{what}, largest found: {size:.3g} {target.unit}".rstrip()
     if view.shows(worst):
         marker = ax.plot(*worst[:2], "X", color="white", mec="black", ms=9, mew=1.2, zorder=5)[0]
         marker.set_path_effects([patheffects.withStroke(linewidth=1, foreground="black")])

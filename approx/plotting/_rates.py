@@ -56,7 +56,8 @@ def rates_plot(table: RateTable, ax: Axes | None = None) -> Axes:
                 ax.plot(ends, low, color=color, ls="--", lw=0.9, alpha=0.8)
                 ax.fill_between(ends, low, high, color=color, alpha=0.12, lw=0)
     _bounds(ax, table)
-    ax.plot([], [], color=GREY, ls="--", lw=0.9, label="order of the theory")
+    if any(s.theory is not None and len(s.eps) > 1 for s in series):
+        ax.plot([], [], color=GREY, ls="--", lw=0.9, label="order of the theory")
     _logarithmic(ax)
     ax.invert_xaxis()
     eps = sorted({float(e) for s in series for e in s.eps})

@@ -42,7 +42,7 @@ def check_coverage(
     >>> check_coverage(cover, Box([-0.9], [0.9]))
     >>> check_coverage(cover, Box([-0.9], [1.1]))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    RuntimeError: check_coverage: received a point [1.1] in no cell of Cover(1 balls in R^1, ...
+    RuntimeError: check_coverage: received a point [1.1] in no cell of Cover(1 ball in R^1, ...
     """
     points = [_special_points(domain), domain.sample(samples, seed)]
     if len(cover):

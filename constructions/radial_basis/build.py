@@ -17,13 +17,14 @@ from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import sup_error
 from approx.targets import Target, check_tail
 from constructions._construction import proved
+from constructions._gadgets import check_dtype
 from constructions.radial_basis.centers import fitting_points, spread
 from constructions.radial_basis.design import LEAST_GAIN, Fit, Plan, Problem, design, plan
 from constructions.radial_basis.features import assemble
 from constructions.radial_basis.result import RadialBasis
 from constructions.radial_basis.tails import far_points
 
-__all__ = ["NAME", "THEOREM", "build", "planned_by", "problem_for", "require_dtype"]
+__all__ = ["NAME", "THEOREM", "build", "planned_by", "problem_for"]
 
 _CALL = "radial_basis.build"
 _FIRST = 25  # layers to begin with where only eps is given
@@ -86,7 +87,7 @@ def build(
     max_layers = _checks.count(_CALL, "max_layers", max_layers)
     layers = None if layers is None else _checks.count(_CALL, "layers", layers, most=max_layers)
     _checks.one_of(_CALL, "centers", centers, CENTERS)
-    require_dtype(_CALL, dtype)
+    check_dtype(_CALL, dtype)
     domain = _domain(target, domain)
     started = time.perf_counter()
     check = partial(sup_error, samples=samples, seed=seed) if verify else None
@@ -185,11 +186,6 @@ def planned_by(call: str, shape: float | None, gain: float | None, count: int) -
         action = "Leave it out, or use 100 to 10,000 in float64."
         raise ValueError(_checks.message(call, f"gain = {gain:g}", f"gain >= {LEAST_GAIN:g}", action))
     return Plan(shape, 0.0, gain / count)
-
-
-def require_dtype(call: str, dtype: torch.dtype) -> None:
-    if dtype not in (torch.float64, torch.float32):
-        raise ValueError(_checks.message(call, f"dtype {dtype}", "torch.float64 or torch.float32", "Pick one."))
 
 
 def problem_for(target: Target, domain: Box | Ball | WholeSpace, count: int, dtype: torch.dtype) -> Problem:

@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from approx import _checks
 from approx.activations import RadialActivation
 from approx.domains import Ball, Box
-from constructions.radial_basis.build import NAME, THEOREM, planned_by, require_dtype
+from constructions._gadgets import check_dtype
+from constructions.radial_basis.build import NAME, THEOREM, planned_by
 from constructions.radial_basis.centers import spread
 from constructions.radial_basis.design import Problem, design, plan, solve, system
 from constructions.radial_basis.features import assemble, sweep
@@ -76,7 +77,7 @@ def from_samples(
         raise ValueError(_checks.message(_CALL, f"{layers} layers for {len(x)} samples", "fewer than 4/5", action))
     if smoothing is not None and smoothing != 0:
         smoothing = _checks.positive(_CALL, "smoothing", smoothing)
-    require_dtype(_CALL, dtype)
+    check_dtype(_CALL, dtype)
     domain = _domain(x, domain)
     box = domain.bounding_box()
     order = np.random.default_rng(_checks.count(_CALL, "seed", seed, least=0)).permutation(len(x))

@@ -116,6 +116,12 @@ def test_samples_and_radius_are_those_asked_for():
     assert (nothing.deviation, nothing.scale) == (None, None)
 
 
+def test_a_scale_far_above_the_deviation_is_not_spelled_out():
+    rough = [Dense(10.0 * torch.eye(2), torch.zeros(2), activations.StepReLU()) for _ in range(15)]
+    small = approx.compress(RadialNetwork([*rough, Dense(torch.ones(1, 2), torch.zeros(1))]))
+    assert small.deviation < 0.01 * small.scale * 2.0**-23 and "(under 0.01 eps x scale)" in repr(small)
+
+
 def spoiled(change):
     net = network()
     change(net)

@@ -116,7 +116,7 @@ def test_the_cover_owns_its_numbers():
     for array in (cover.centers, cover.values, cover.radii):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1.0
-    assert repr(cover) == "Cover(1 balls in R^1, values in R^1, strategy='by hand')"
+    assert repr(cover) == "Cover(1 ball in R^1, values in R^1, strategy='by hand')"
 
 
 @pytest.mark.parametrize(

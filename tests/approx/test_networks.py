@@ -7,8 +7,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from approx.activations import RadialActivation, StepReLU
+from approx.activations import RadialActivation, ShiftedReLU, StepReLU
 from approx.networks import Dense, Growing, RadialNetwork, Stack
 
 DTYPES = (torch.float64, torch.float32)
@@ -155,6 +156,36 @@ def test_growing_equals_its_dense_layers_bit_for_bit_in_structure():
 def test_from_layers_takes_arrays_and_lists_of_triples():
     network = RadialNetwork.from_layers([(np.eye(2), np.zeros(2), StepReLU()), (np.ones((1, 2)), np.ones(1), None)])
     assert network.evaluate([[3.0, 4.0], [0.5, 0.75], [0.0, 1.0]]).ravel().tolist() == [8.0, 1.0, 2.0]
+
+
+def test_a_torch_model_becomes_a_network_that_owns_its_weights():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(2, 8, bias=False), ShiftedReLU(0.5, trainable=True), nn.Linear(8, 3), nn.Linear(3, 1)
+    )
+    network = RadialNetwork.from_sequential(model.double())
+    x = torch.randn(50, 2, dtype=torch.float64)
+    before = model(x).detach()
+    assert network.widths == (2, 8, 3, 1) and not any(p.requires_grad for p in network.blocks[0].parameters(False))
+    assert torch.allclose(network(x), before, rtol=1e-14, atol=1e-15)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+    assert torch.allclose(network(x), before, rtol=1e-14, atol=1e-15) and not torch.allclose(model(x), before)
+
+
+@pytest.mark.parametrize(
+    "model, text",
+    [
+        (nn.Sequential(nn.Linear(2, 3), nn.ReLU()), r"received ReLU\(\) after 1 nn.Linear"),
+        (nn.Sequential(StepReLU(), nn.Linear(2, 3)), r"received StepReLU\(\) after 0"),
+        (nn.Sequential(nn.Linear(2, 3), StepReLU(), StepReLU()), r"received StepReLU\(\) after 1"),
+        ("a model", "received 'a model' after 0"),
+    ],
+)
+def test_other_models_are_refused(model, text):
+    with pytest.raises(TypeError, match=text):
+        RadialNetwork.from_sequential(model)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -293,6 +293,7 @@ class TestErrorMap:
         plotting.error_map(built, component=1, ax=other)
         assert np.array_equal(image(other), error[..., 1])
         assert other.images[0].get_clim() == (-1, 1)
+        assert other.get_title().startswith("|F - f|, largest found")  # of the vector, not of the component
 
     def test_three_dimensions_are_cut_through_the_worst_point(self, ax):
         built = construction(3)
@@ -833,6 +834,7 @@ class TestCertificates:
         plotting.bound_map(proof, ax, parts=4)
         bounds = ax.collections[0].get_array().reshape(4, 4)  # rows are x_2
         assert bounds[1:3, 1:3].max() == pytest.approx(1.0, abs=0.01) and bounds[0, 0] == pytest.approx(0, abs=0.01)
+        assert len(ax.lines[0].get_xdata()) and ax.get_title().endswith("; dots: over 0.05")
         with pytest.raises(ValueError, match=r"a Box of R\^2"):
             plotting.bound_map(proof, ax, domain=Box.cube(3, 1.0))
 

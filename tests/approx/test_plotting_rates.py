@@ -39,6 +39,12 @@ def test_lines_are_the_rows_and_the_slopes_those_of_the_theory():
     assert ax.get_title() == "f on $R^{2}$"
 
 
+def test_the_legend_explains_what_is_drawn_and_nothing_else():
+    for rows, drawn in ((table(), True), (RateTable(table().rows[:1]), False)):
+        labels = [text.get_text() for text in plotting.rates_plot(rows, axes()).get_legend().get_texts()]
+        assert ("order of the theory" in labels) is drawn
+
+
 def test_several_targets_are_named_in_the_legend():
     ax = plotting.rates_plot(table() + table(target="g", order=1.0), axes())
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
