@@ -155,14 +155,18 @@ def _draw_ellipses(ax: Axes, cover: Cover, box: Box, component: int | None, labe
 
 
 def _number(ax: Axes, cover: Cover, box: Box, values: Array, scale: Normalize) -> None:
-    """Every visible cell's number where it is farthest from the edge of what is visible of it."""
+    """Every visible cell's number far from the edge of what is visible of it, and there far from the other numbers."""
     points = box.grid(_GRID)
     first = cover.find(points).reshape(_GRID, _GRID)
+    placed: list[Array] = []
     for i in range(len(cover)):
         inside = np.pad(first == i, 1)
         if inside.any():
             depth = distance_transform_edt(inside)[1:-1, 1:-1]
-            x, y = points[np.argmax(depth)]
+            room = points[depth.ravel() > 0.9 * depth.max()] if placed else points[[np.argmax(depth)]]
+            gaps = np.linalg.norm(room[:, None] - np.array([*placed, [np.inf] * 2]), axis=2).min(axis=1)
+            x, y = room[np.argmax(gaps)]
+            placed.append(np.array([x, y]))
             dark = scale(values[i]) < 0.6
             ax.text(x, y, str(i + 1), ha="center", va="center", fontsize="small", color="white" if dark else "black")
 
@@ -244,9 +248,9 @@ def _draw_captures(ax: Axes, state: Array, when: NDArray[np.int64], layer: int, 
     ball = Circle((0, 0), radius, facecolor=ORANGE, alpha=0.18, edgecolor=ORANGE, lw=1.5, label="unit ball")
     ax.add_patch(ball)
     for mask, marker, color, size, name in (
-        (before, "x", GREY, 22, "captured before"),
         (waiting & ~now, "o", BLUE, 7, "not yet captured"),
         (now, "o", ORANGE, 14, "captured here"),
+        (before, "x", "black", 22, "captured before"),
     ):
         ax.scatter(picture[mask, 0], picture[mask, 1], s=size, c=color, marker=marker, lw=1, label=name)
     # Captured points may sit far away, at the codes of their values; what still moves sets the frame.

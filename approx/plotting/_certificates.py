@@ -107,9 +107,9 @@ def bound_map(report: Any, ax: Axes | None = None, *, domain: Box | None = None,
         ax.stairs(high, edges[0], color=ORANGE, lw=1.2)
         ax.stairs(low, edges[0], color=BLUE, lw=1.2)
         ax.set_ylabel(label)
-        ax.set_ylim(0, None)
         if report.eps is not None:
             ax.axhline(report.eps, color="black", ls="--", lw=1, label=f"eps = {report.eps:g}")
+        ax.set_ylim(0, None)
         ax.legend(fontsize="small")
     else:
         grid = high.reshape(count, count)

@@ -370,6 +370,14 @@ class TestCoverPlot:
         for text in ax.texts:
             assert cover.find(text.get_position()) == int(text.get_text()) - 1
 
+    def test_numbers_of_rings_keep_apart(self, ax):
+        radii = np.linspace(0.2, 1.6, 8)
+        rings = Cover(np.zeros((8, 2)), radii[:, None], AffineMap.constant([0.0], 2), radii=radii)
+        plotting.cover_plot(rings, ax, domain=Box.cube(2, 2.0))
+        places = np.array([text.get_position() for text in ax.texts])
+        gaps = np.linalg.norm(places[:, None] - places, axis=2) + 9 * np.eye(8)
+        assert (rings.find(places) == np.arange(8)).all() and gaps.min() > 0.3  # rings are 0.2 wide
+
     def test_the_background_is_the_affine_map(self, ax):
         plotting.cover_plot(self.cover(), ax, domain=Box.cube(2, 2.0), unit="m", axis_unit="s")
         x = np.linspace(-2, 2, 64)
@@ -829,6 +837,10 @@ class TestCertificates:
         assert upper == pytest.approx([0, 1, 1, 0.5, 0.5, 1, 1, 0], abs=1e-6)  # |x| where |x| < 1, else 0
         assert lower[[0, 2, 3, 4, 5, 7]] == pytest.approx(upper[[0, 2, 3, 4, 5, 7]], abs=0.05)
         assert (lower <= upper).all() and lower[1] == 0  # where rounding may put -1 on either side
+
+    def test_eps_is_in_sight(self, ax):
+        plotting.bound_map(certify(hole(1), linear(1), eps=3.0), ax, parts=8)
+        assert ax.get_ylim()[0] == 0 and ax.get_ylim()[1] > 3
 
     def test_a_map_of_bounds(self, proof, ax):
         plotting.bound_map(proof, ax, parts=4)
