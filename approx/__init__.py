@@ -11,7 +11,7 @@ Modules, lowest first; nothing imports upward, and `approx` never imports `const
     targets                  functions to approximate: gallery, formulas, data
     evaluation               the measured sup-norm error
     compression              smaller networks with the same function
-    storage                  files
+    storage                  files                            (_kept: activations that are not the package's)
     export                   networks for programs without this package: torch, numpy, ONNX
     projection               projected gradient descent (Theorem 8), as an optimizer
     training                 random networks and training loops

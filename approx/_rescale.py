@@ -1,4 +1,4 @@
-"""The registered activations on blocks of points, compiled: the same formulas as in `approx.activations`.
+"""The package's activations on blocks of points, compiled: the same formulas as in `approx.activations`.
 
 A vector is multiplied by h(|v|) / |v|. Where |v|^2 or h is so small or large that this would lose digits, it is divided
 by a power of two first, as `RadialActivation.forward` does for every vector.

@@ -148,8 +148,8 @@ class RadialNetwork(nn.Module):
 
     @property
     def compiled(self) -> bool:
-        """Whether a compiled engine can evaluate it: registered activations, in float32 or float64, on the CPU or a GPU
-        that numba can compile for."""
+        """Whether a compiled engine can evaluate it: the package's activations, in float32 or float64, on the CPU or a
+        GPU that numba can compile for."""
         return (
             self.device.type in ("cpu", "cuda")
             and self.dtype in (torch.float32, torch.float64)
@@ -186,9 +186,10 @@ class RadialNetwork(nn.Module):
     def forward(self, x: Tensor, *, engine: str = "auto") -> Tensor:
         """x (..., n) -> (..., m), same dtype and device as the network.
 
-        engine: "compiled" (registered activations, no gradients; a point's value is independent of its batch), "torch"
-        (everything), "auto" (compiled where it applies). On a GPU "compiled" is a kernel of numba's CUDA target, the
-        extra `cuda`, for runs of width up to 16; torch evaluates wider and growing runs, with the roundings of a batch.
+        engine: "compiled" (the package's activations, no gradients; a point's value is independent of its batch),
+        "torch" (everything), "auto" (compiled where it applies). On a GPU "compiled" is a kernel for numba's CUDA
+        target, the extra `cuda`, for runs of width up to 16; torch evaluates wider and growing runs, with a batch's
+        roundings.
         Raises TypeError for another dtype or device, ValueError for a wrong last axis or an engine that cannot be used.
         """
         return self._through(x, self.depth, self._choose("RadialNetwork.forward", engine, x))
@@ -263,7 +264,7 @@ class RadialNetwork(nn.Module):
             return False
         compilable = self._compilable(x)
         if engine == "compiled" and not compilable:
-            required = "registered activations, tensors of float32 or float64 on the CPU or a GPU, and no gradients"
+            required = "the package's activations, tensors of float32 or float64 on the CPU or a GPU, and no gradients"
             action = "Use engine='torch', or wrap the call in torch.no_grad()."
             trouble = _cuda.obstacle(self.blocks) if self.device.type == "cuda" else ""
             if trouble:

@@ -12,8 +12,10 @@ dtype, dim_in, dim_out, activations, blocks : the network; every block has type,
     the index of its activation, so the widths can be read without any tensor
 cover : kind of cells, strategy, error_bound (null if unknown), overlap; null without a cover
 provenance : whatever the caller gave: target, eps, domain, builder, theorem, measured error
+own : only where activations are not the package's: for each the class that it was, and values of h; null for others
 
-Nothing is pickled, and nothing in a file is executed.
+Nothing is pickled, and nothing in a file is executed or imported. An activation that is not the package's is found by
+its name among those that are registered (`approx.activations.register`).
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from approx import _checks
-from approx.activations import from_config
+from approx import _checks, _kept
+from approx.activations import RadialActivation
 from approx.affine import AffineMap
 from approx.covers import Cover
 from approx.networks import Dense, Growing, RadialNetwork, Stack
@@ -122,6 +124,7 @@ def save(
         raise ValueError(_checks.message("save", repr(cover), required, "Pass the cover this network realises."))
     final = writable(path)
     live, description = _describe(network, cover)
+    own = [_kept.description("save", module) for module in _activations(network)]
     tensors = {}  # copies, since safetensors takes neither views nor tensors that share memory
     for name, tensor in live.items():
         if not torch.isfinite(tensor).all():
@@ -134,6 +137,7 @@ def save(
         "sha256": "0" * 64,
         "package": _package_version(),
         **description,
+        **({"own": own} if any(own) else {}),
         "provenance": {} if provenance is None else provenance,
     }
     try:
@@ -160,8 +164,8 @@ def load(path: str | os.PathLike[str]) -> Saved:
     """Read a file written by `save`.
 
     Raises FileNotFoundError when there is none, PermissionError when it may not be read, and one ValueError that
-    names the file when it is damaged, truncated, of another format or version, or contradicts itself. The checksum
-    covers every byte.
+    names the file when it is damaged, truncated, of another format or version, or contradicts itself, and when it has
+    an activation that is not registered (`approx.activations.register`). The checksum covers every byte.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -184,6 +188,10 @@ def load(path: str | os.PathLike[str]) -> Saved:
             return _restore(header, content)
     except OSError:
         raise
+    except _kept.NotRegistered as error:
+        action = "In Python, import or run what registers it, then load the file again."
+        text = _checks.message("load", f"{str(file)!r}, {error}", "that activation, as it was", action)
+        raise ValueError(text) from error
     except SafetensorError as error:
         problem = f"a damaged or truncated file, or not a safetensors file ({error})"
     except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
@@ -241,13 +249,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _activations(network: RadialNetwork) -> list[RadialActivation]:
+    """Each once: blocks that share an activation share it again when loaded."""
+    modules = [block.activation for block in network.blocks if block.activation is not None]
+    return list({id(module): module for module in modules}.values())
+
+
 def _describe(network: RadialNetwork, cover: Cover | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors by name, and the part of the header they determine."""
-    modules: dict[int, Any] = {}  # blocks that share an activation share it again when loaded
-    for block in network.blocks:
-        if block.activation is not None:
-            modules.setdefault(id(block.activation), block.activation)
-    index = {key: position for position, key in enumerate(modules)}
+    modules = _activations(network)
+    index = {id(module): position for position, module in enumerate(modules)}
     tensors: dict[str, Tensor] = {}
     blocks: list[dict[str, Any]] = []
     width = network.dim_in
@@ -260,13 +271,13 @@ def _describe(network: RadialNetwork, cover: Cover | None) -> tuple[dict[str, Te
         width = block.widths_after(width)[-1]
         blocks.append({**entry, "width_out": width, "activation": index.get(id(block.activation))})
         tensors |= {f"block{position}.weight": block.weight, f"block{position}.bias": block.bias}
-    for position, module in enumerate(modules.values()):
+    for position, module in enumerate(modules):
         tensors |= {f"activation{position}.{name}": value for name, value in module.state_dict().items()}
     description = {
         "dtype": str(network.dtype).removeprefix("torch."),
         "dim_in": network.dim_in,
         "dim_out": network.dim_out,
-        "activations": [module.config() for module in modules.values()],
+        "activations": [module.config() for module in modules],
         "blocks": blocks,
         "cover": None,
     }
@@ -287,13 +298,12 @@ def _describe(network: RadialNetwork, cover: Cover | None) -> tuple[dict[str, Te
 def _restore(header: dict[str, Any], content: safe_open) -> Saved:
     """The objects a header describes. Raises one of many exceptions when header and tensors disagree."""
     activations = []
-    for position, config in enumerate(header["activations"]):
+    own = header.get("own", [None] * len(header["activations"]))
+    for position, (config, described) in enumerate(zip(header["activations"], own, strict=True)):
         prefix = f"activation{position}."
         names = [name for name in content.keys() if name.startswith(prefix)]
-        module = from_config(config)
         state = {name.removeprefix(prefix): content.get_tensor(name).clone() for name in names}
-        module.load_state_dict(state, assign=True)
-        activations.append(module)
+        activations.append(_kept.recalled(config, state, described))
     blocks = []
     for position, entry in enumerate(header["blocks"]):
         weight, bias = (content.get_tensor(f"block{position}.{name}") for name in ("weight", "bias"))

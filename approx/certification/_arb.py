@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from approx import _checks
-from approx.activations import StepReLU
+from approx.activations import RadialActivation, StepReLU, is_built_in
 from approx.blocks import Growing
 from approx.certification._operands import Operand, matmul, unsupported
 from approx.networks import RadialNetwork
@@ -146,17 +146,14 @@ def forward(network: RadialNetwork, points: NDArray[np.float64]) -> list[list[An
     arithmetic, at the working precision; None where that precision cannot tell on which side of |v| = 1 a layer's
     vector lies.
 
-    Raises ValueError for an activation without a known profile.
+    Raises ValueError for an activation that is not the package's and has no `interval_h`.
     """
     flint = _flint()
     states: list[list[Any] | None] = [[flint.arb(float(c)) for c in point] for point in points]
     for block in network.blocks:
         activation = block.activation
-        profile = _PROFILES.get(activation.name) if activation is not None else None
         step = type(activation) is StepReLU
-        if activation is not None and profile is None and not step:
-            required = f"one of {', '.join(('step_relu', *sorted(_PROFILES)))}"
-            raise ValueError(_checks.message("recheck", f"the activation {activation}", required, "Use one of these."))
+        profile = None if activation is None or step else _profile(activation)
         shift = float(getattr(activation, "shift", 0.0))
         weights, biases = (v.detach().cpu().double().numpy() for v in (block.weight, block.bias))
         if weights.ndim == 2:
@@ -176,6 +173,18 @@ def forward(network: RadialNetwork, points: NDArray[np.float64]) -> list[list[An
                 else:
                     states[k] = new if profile is None else _rescale(new, profile, shift, flint)
     return states
+
+
+def _profile(activation: RadialActivation) -> Callable[[Any, float], Any]:
+    """h(r) for r > 0, and the shift where there is one: by name, or a caller's `interval_h`."""
+    if is_built_in(activation):
+        return _PROFILES[activation.name]
+    function = getattr(activation, "interval_h", None)
+    if not callable(function):
+        received = f"the activation {activation}, which is not the package's"
+        action = "Set activation.interval_h to h written with numpy functions."
+        raise ValueError(_checks.message("recheck", received, "one with interval_h", action))
+    return lambda r, _: function(ArbArray(np.array([r], dtype=object))).entries[0]
 
 
 def _step(vector: list[Any], flint: Any) -> list[Any] | None:

@@ -96,9 +96,9 @@ def certify(
     |f - L| is bounded on the unbounded slabs outside the cells, by interval arithmetic or by the target's tail.
 
     Networks with other radial activations, mixed ones too: Taylor models of high order (up to three dimensions, where
-    no activation jumps) and first-order forms bound F - f on boxes. An activation that is not registered needs
+    no activation jumps) and first-order forms bound F - f on boxes. An activation that is not the package's needs
     `interval_h`, its profile h written with numpy. On R^n, n <= 3, models in the direction and in 1/|x| bound F - L
-    outside a cube, for registered activations and a network that has exactly the slope of L (see `outside`).
+    outside a cube, for the package's activations and a network that has exactly the slope of L (see `outside`).
 
     Both hold for F in real arithmetic and for F as evaluated in the network's dtype, at the points of the domain; on
     R^n for the latter only in a cube that holds all cells, since far out the rounding of L(x) exceeds every bound.

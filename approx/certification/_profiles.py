@@ -1,6 +1,6 @@
 """Rigorous bounds of the profile h of a radial activation, and of its derivative, on intervals of radii.
 
-The registered activations without jumps have closed forms, rounded outward with 8 units in the last place for every
+The activations of the package without jumps have closed forms, rounded outward with 8 units in the last place for every
 elementary function. Any other profile needs `interval_h`, the same function written with numpy: it then runs on
 intervals, and its derivative comes from jets.
 
@@ -87,7 +87,7 @@ class Profile:
     def of(cls, activation: RadialActivation, call: str) -> Profile:
         """The profile of an activation with the parameters it has now.
 
-        Raises ValueError for one that is neither registered nor has `interval_h`, and where that contradicts h.
+        Raises ValueError for one that is neither the package's nor has `interval_h`, and where that contradicts h.
         """
         known = _KNOWN.get(type(activation))
         if known is not None:

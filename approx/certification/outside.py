@@ -75,7 +75,7 @@ class Outside:
             if isinstance(layer.profile, Profile) and slope.nonzero:
                 far = layer.profile.far
                 if far is None:
-                    raise ValueError("an activation that is not registered")
+                    raise ValueError("an activation that is not the package's")
             self.steps.append(_Step(layer, slope.rounded(), far))
             if far is not None and far.bounded is not None:
                 slope = _Dyadic.of(np.zeros(slope.integers.shape))

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from approx import _checks
-from approx.activations import RadialActivation, activation_names
+from approx.activations import RadialActivation, is_built_in
 from approx.networks import RadialNetwork
 
 __all__ = ["Budget"]
@@ -81,7 +81,7 @@ class Budget:
         norm = float(torch.linalg.matrix_norm(weight.double(), 2))
         before = (float(bias.double().norm()) + norm * self.size) * _SLACK
         self.size = before * self.lipschitz[layer]
-        if activation is not None and activation.name in activation_names():  # these profiles never decrease
+        if activation is not None and is_built_in(activation):  # these profiles never decrease
             height = activation.profile(torch.tensor([before], dtype=torch.float64, device=weight.device))
             self.size = min(self.size, float(height) * _SLACK)
         if not math.isfinite(self.size):

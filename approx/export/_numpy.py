@@ -42,7 +42,7 @@ def to_numpy(network: RadialNetwork) -> Network:
     Values differ from the network's by rounding: sums may be taken in another order. Where a boundary of Step-ReLU lies
     within that rounding, the value may be that of the other side.
     Raises TypeError for something else than a RadialNetwork, ValueError for a dtype that is not float32 or float64,
-    weights that are not finite and activations that are not registered.
+    weights that are not finite and activations that are not the package's.
 
     >>> import torch
     >>> from approx.activations import StepReLU

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from approx import _checks
+from approx.activations import activation_names, is_built_in
 from approx.networks import Growing, RadialNetwork, Stack
 
 __all__ = ["Plan", "Step", "plan_of"]
@@ -64,7 +65,7 @@ def plan_of(call: str, network: RadialNetwork) -> Plan:
     """The plan of a network with its weights as they are now.
 
     Raises TypeError for something else, ValueError for a dtype that is not float32 or float64, weights that are not
-    finite and activations that are not registered.
+    finite and activations that are not the package's.
     """
     if not isinstance(network, RadialNetwork):
         received = f"network = {_checks.show(network)}"
@@ -76,6 +77,12 @@ def plan_of(call: str, network: RadialNetwork) -> Plan:
         if not torch.isfinite(parameter).all():
             action = "Export an earlier state of the training."
             raise ValueError(_checks.message(call, f"NaN or infinity in {name}", "finite numbers", action))
+    for block in network.blocks:
+        if block.activation is not None and not is_built_in(block.activation):
+            received = f"the activation {block.activation}, of which programs without this package know nothing"
+            required = f"one of {', '.join(activation_names())}"
+            action = "Keep the network with approx.save and a registered activation, and load it where that is."
+            raise ValueError(_checks.message(call, received, required, action))
     steps = tuple(_steps(network))
     dtype = np.dtype(np.float32 if network.dtype == torch.float32 else np.float64)
     return Plan(network.dim_in, network.dim_out, dtype, steps)

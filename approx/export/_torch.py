@@ -119,7 +119,7 @@ def program_of(plan: Plan) -> torch.export.ExportedProgram:
 
 
 class _Rescale(nn.Module):
-    """rho of a registered activation in elementwise torch operations, for tracing, scripting and exporting."""
+    """rho of an activation of the package in elementwise torch operations, for tracing, scripting and exporting."""
 
     def __init__(self, config: dict[str, Any] | None, dtype: torch.dtype, shift: Tensor | None = None):
         super().__init__()

@@ -141,7 +141,7 @@ def test_what_has_no_bound_at_infinity_is_refused():
         certify(growing, target, LINE)
     own = RadialActivation(torch.tanh)
     own.interval_h = np.tanh
-    with pytest.raises(GlobalBoundUnavailable, match="not registered"):
+    with pytest.raises(GlobalBoundUnavailable, match="not the package's"):
         certify(RadialNetwork.from_layers([(*layers[0][:2], own), (weight, layers[-1][1], None)]), target, LINE)
     jumping = [(*layers[0][:2], activation("step_relu")), *layers[1:]]
     with pytest.raises(GlobalBoundUnavailable, match="jump"):
