@@ -14,7 +14,7 @@ from approx import _checks
 from approx.covers import Cover
 from approx.evaluation import captured
 from approx.networks import RadialNetwork
-from approx.plotting._style import BLUE, ORANGE, VALUE_MAP, coordinates, frame, make_figure, quantity
+from approx.plotting._style import BLUE, ORANGE, VALUE_MAP, color_bar, coordinates, frame, make_figure, quantity
 from approx.plotting._view import View, subject_of, view_of
 from approx.targets import Target
 
@@ -101,7 +101,7 @@ def growth_animation(
         image = ax.imshow(
             values(0).reshape(shape), origin="lower", extent=extent, cmap=VALUE_MAP, vmin=limits[0], vmax=limits[1]
         )
-        figure.colorbar(image, ax=ax, label=quantity(parts.target.name, parts.target.unit))
+        color_bar(ax, image, quantity(parts.target.name, parts.target.unit))
 
         def show(count: int) -> None:
             image.set_data(values(count).reshape(shape))

@@ -20,7 +20,18 @@ from approx.domains import Ball, Box
 from approx.evaluation import captured
 from approx.networks import RadialNetwork
 from approx.plotting._functions import pick_component, shown_component
-from approx.plotting._style import BLUE, GREY, ORANGE, VALUE_MAP, SomeFigure, coordinates, frame, make_axes, make_figure
+from approx.plotting._style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    VALUE_MAP,
+    SomeFigure,
+    color_bar,
+    coordinates,
+    frame,
+    make_axes,
+    make_figure,
+)
 
 __all__ = ["capture_plot", "cover_plot"]
 
@@ -151,7 +162,7 @@ def _draw_ellipses(ax: Axes, cover: Cover, box: Box, component: int | None, labe
     ax.add_collection(ellipses, autolim=False)
     if len(cover) <= _NUMBERED:
         _number(ax, cover, box, values, scale)
-    ax.figure.colorbar(ellipses, ax=ax, label=label)
+    color_bar(ax, ellipses, label)
 
 
 def _number(ax: Axes, cover: Cover, box: Box, values: Array, scale: Normalize) -> None:

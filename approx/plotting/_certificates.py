@@ -13,7 +13,7 @@ from approx import _checks
 from approx.certification import Certificate, Pieces, local_bounds, pieces
 from approx.domains import Box
 from approx.plotting._functions import error_map
-from approx.plotting._style import BLUE, GREY, ORANGE, coordinates, make_axes, quantity
+from approx.plotting._style import BLUE, GREY, ORANGE, color_bar, coordinates, make_axes, quantity
 
 __all__ = ["bound_map", "bracket_plot", "worst_cell_plot"]
 
@@ -117,7 +117,7 @@ def bound_map(report: Any, ax: Axes | None = None, *, domain: Box | None = None,
         wide = float(high.max()) / 20
         loose = high - low > wide
         ax.plot(*((lower + upper) / 2)[loose, :2].T, ".", color="white", ms=3)
-        ax.figure.colorbar(image, ax=ax, label=f"upper bound of {label}")
+        color_bar(ax, image, f"upper bound of {label}")
     coordinates(ax, report.target.axis_unit, Box(box.lower[:2], box.upper[:2]))
     note = f"bounds on {len(low):,} parts, at most {float((high - low).max()):.2g} apart"
     ax.set_title(note + (f"; dots: over {wide:.2g}" if n > 1 and loose.any() else ""), fontsize="medium")

@@ -19,6 +19,7 @@ from approx.plotting._style import (
     GREY,
     ORANGE,
     VALUE_MAP,
+    color_bar,
     coordinates,
     frame,
     make_axes,
@@ -89,7 +90,7 @@ def function_plot(
         ax = make_axes(call, ax)
         shown = grid.target if grid.network is None else grid.network
         image = draw_values(ax, subject, view, grid, shown, component, levels=grid.network is not None)
-        ax.figure.colorbar(image, ax=ax, label=value_label(target, component))
+        color_bar(ax, image, value_label(target, component))
     if view.slice_text:
         ax.set_title(f"slice {view.slice_text}")
     return ax
@@ -277,7 +278,7 @@ def draw_error_map(ax: Axes, subject: Subject, view: View, grid: Map, component:
     if component is not None and target.dim_out > 1:
         name += f", component {component + 1}"
     extend = "neither" if not exceeded else "max" if component is None else "both"
-    bar = ax.figure.colorbar(image, ax=ax, label=quantity(name, target.unit), extend=extend)
+    bar = color_bar(ax, image, quantity(name, target.unit), extend=extend)
     if eps is not None:
         ends = [0, eps / 2, eps] if component is None else [-eps, -eps / 2, 0, eps / 2, eps]
         bar.set_ticks(ends, labels=[f"{tick:g}" for tick in ends])

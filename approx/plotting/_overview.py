@@ -24,7 +24,7 @@ from approx.plotting._functions import (
     shown_component,
     value_label,
 )
-from approx.plotting._style import BLUE, GREY, ORANGE, SomeFigure, frame, make_figure, network_text, quantity
+from approx.plotting._style import BLUE, GREY, ORANGE, SomeFigure, color_bar, frame, make_figure, network_text, quantity
 from approx.plotting._view import Map, Subject, View, curve, plane_map, subject_of, view_of
 from approx.targets import Target
 
@@ -114,7 +114,7 @@ def _draw_maps(
         for ax, values, name in ((left, grid.target, "target"), (middle, grid.network, "network")):
             image = draw_values(ax, parts, view, grid, values, component, limits=limits)
             ax.set_title(name, fontsize="medium")
-        fig.colorbar(image, ax=[left, middle], label=value_label(parts.target, component))
+        color_bar(middle, image, value_label(parts.target, component))
         draw_error_map(right, parts, view, grid, component)
     return panels
 

@@ -7,7 +7,10 @@ from typing import Any, TypeVar
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure, FigureBase, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
@@ -24,6 +27,7 @@ __all__ = [
     "ORANGE",
     "VALUE_MAP",
     "SomeFigure",
+    "color_bar",
     "coordinates",
     "frame",
     "make_axes",
@@ -64,6 +68,13 @@ def make_figure(call: str, fig: SomeFigure | None, size: tuple[float, float]) ->
     if isinstance(fig, Figure) and fig.get_layout_engine() is None:
         fig.set_layout_engine("constrained")
     return fig
+
+
+def color_bar(ax: Axes, image: ScalarMappable, label: str, **options: Any) -> Colorbar:
+    """A colour bar to the right of `ax`; as tall as the picture if the layout finds room for what is beside it."""
+    constrained = isinstance(ax.figure.get_layout_engine(), ConstrainedLayoutEngine)
+    place: dict[str, Any] = {"cax": ax.inset_axes((1.04, 0.0, 0.05, 1.0))} if constrained else {"ax": ax}
+    return ax.figure.colorbar(image, label=label, **place, **options)
 
 
 def quantity(name: str, unit: str) -> str:

@@ -378,6 +378,16 @@ class TestCoverPlot:
         gaps = np.linalg.norm(places[:, None] - places, axis=2) + 9 * np.eye(8)
         assert (rings.find(places) == np.arange(8)).all() and gaps.min() > 0.3  # rings are 0.2 wide
 
+    @pytest.mark.parametrize("layout", ["constrained", None])
+    def test_the_colour_bar_is_as_tall_as_the_picture_where_the_layout_allows_it(self, layout):
+        figure = Figure(figsize=(3, 6), layout=layout)
+        plotting.cover_plot(self.cover(), figure.subplots(), domain=Box.cube(2, 2.0))
+        figure.draw_without_rendering()
+        picture = figure.axes[0]
+        bar = (picture.child_axes or figure.axes[1:])[0]
+        shared = bar.get_window_extent().height / picture.get_window_extent().height
+        assert shared == pytest.approx(1.0) if layout else shared > 1
+
     def test_the_background_is_the_affine_map(self, ax):
         plotting.cover_plot(self.cover(), ax, domain=Box.cube(2, 2.0), unit="m", axis_unit="s")
         x = np.linspace(-2, 2, 64)
