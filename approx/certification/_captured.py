@@ -1,12 +1,13 @@
 """Captured points, compiled: the zero state after a layer, followed through the rest of the network.
 
-Errors are bounded as in `_uncaptured`, whose docstring has the model. 64 trajectories are followed together, so that
-the loops over them are vectorised. Layers are taken in spans, and those that live on behind a span close ranks: a step
-costs in proportion to the trajectories alive there. A layer with the same value ends the ones before it in most
+Errors are bounded as in `_uncaptured`, whose docstring has the model. 64 trajectories, a group, are followed together,
+so that the loops over them are vectorised. Layers are taken in spans, and those that live on behind a span close ranks:
+a step costs in proportion to the trajectories alive there. A layer with the same value ends the ones before it in most
 constructions, so there are no more of them than different values.
 
-A state is an array (width, 5 LANES): a row has the values of a coordinate in all lanes, then their sizes, their errors,
-what they are multiples of, and how many nonzero terms they count for in a sum. Sums of squares have the same form.
+The state of a group is an array (width, 5 LANES): a row has the values of a coordinate in all lanes, then their sizes,
+their errors, what they are multiples of, and how many nonzero terms they count for in a sum. Sums of squares have the
+same form.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from approx._compile import compiled
+from approx.certification import _chain
 from approx.certification._chain import Chain
-from approx.certification._gliding import ERROR, LANES, LOAD, MULTIPLE, PARTS, SIZE, glide, paths
+from approx.certification._gliding import ERROR, LANES, LOAD, MULTIPLE, PARTS, SIZE, glide
 
 __all__ = ["LANES", "WAVE", "settle"]
 
@@ -27,8 +29,11 @@ _compile = compiled(error_model="numpy", fastmath={"contract"})
 
 
 @_compile
-def _pull(dim, rows, origin, maps, defects, index, pull, keep, moved, state, spare):  # pragma: no cover - compiled
+def _pull(layer, rows, origin, moves, moved, state, spare):  # pragma: no cover - compiled
     """Move errors r of the rows of a layer into the shift zeta (dim, LANES), as `spread` does."""
+    defects, based, pull, keep = moves
+    index = based[layer]
+    dim = moved.shape[0]
     for j in range(rows):
         for a in range(dim):
             for k in range(LANES):
@@ -48,29 +53,6 @@ def _pull(dim, rows, origin, maps, defects, index, pull, keep, moved, state, spa
         for i in range(rows):
             for k in range(LANES):
                 state[j, ERROR + k] += keep[index, j, i] * spare[i, k]
-
-
-@_compile
-def _load(store, row, fresh, group, lanes, part):  # pragma: no cover - compiled
-    """Fill the rows of `part` with the columns group .. group + lanes of the store, spare lanes with fresh numbers."""
-    for j in range(part.shape[0]):
-        for first in range(0, part.shape[1], LANES):
-            for k in range(LANES):
-                part[j, first + k] = store[row, group + k] if k < lanes else fresh[row]
-            row += 1
-
-
-@_compile
-def _keep(store, row, kept, alive, part):  # pragma: no cover - compiled
-    """Copy living lanes to the columns of the store from `kept` on."""
-    for j in range(part.shape[0]):
-        for first in range(0, part.shape[1], LANES):
-            c = kept
-            for k in range(LANES):
-                if alive[k]:
-                    store[row, c] = part[j, first + k]
-                    c += 1
-            row += 1
 
 
 @_compile
@@ -149,69 +131,57 @@ def _measure(rows, origin, counted, shifts, maps, moved, state, spare, norm):  #
 
 
 @_compile
-def _span(
-    first_row, first_entry, column, weight, grid, bias, bias_grid, counted, step, retire, shifts, maps, defects, based,
-    pull, keep, starts, first, stop, digits, smallest, largest, through, plain, store, names, fresh, used, memory,
-    following, values, errors, doubtful, gaps,
+def _walk(
+    chain, moves, maps, starts, first, stop, digits, smallest, largest, names, glided, states, sums, moved, alive,
+    memory, following, doubtful, gaps,
 ):  # pragma: no cover - compiled  # fmt: skip
-    """Take the first `used` trajectories of the store through layers first .. stop; returns how many live on.
+    """Take groups of trajectories, those that have not glided, through the layers first .. stop, step by step.
 
-    store (PARTS width + PARTS + n, at least used): states, sums and what was moved; fresh : a column at the start
-    through, plain : what `paths` found; memory : see `settle`
+    moves : (defects, based, pull, keep), or None where nothing is ever moved
+    names (groups, LANES), ascending: which trajectory a lane has; the others: see `settle`
     """
-    state, new, sums, norm, spare, moved, bounds, lengths, alive = memory
-    layers = first_row.shape[0] - 1
+    first_row, first_entry, column, weight, grid, bias, bias_grid, counted, step, retire = chain
+    state, new, norm, spare = memory
+    shifts = 0 if moves is None else moved.shape[1]
     unit, most = 2.0**-digits, 2.0**digits
-    # Where the store has its parts; a literal 0 would be compiled apart.
-    kept = begin = np.int64(0)
-    summed = PARTS * state.shape[0]
-    shifted = summed + PARTS
-    for group in range(0, used, LANES):
-        lanes = min(LANES, used - group)
-        latest = starts[names[group + lanes - 1]]
+    for group in range(names.shape[0]):
+        if glided[group]:
+            continue
+        latest = starts[names[group, LANES - 1]]
+        total = sums[group]
+        living = 0
         for k in range(LANES):
-            alive[k] = k < lanes
-        _load(store, begin, fresh, group, lanes, state)
-        _load(store, summed, fresh, group, lanes, sums)
-        _load(store, shifted, fresh, group, lanes, moved)
-        glided = plain and latest < first
-        if glided:
-            glided = glide(
-                first_row, first_entry, column, weight, grid, bias, bias_grid, step, first, stop, digits, smallest,
-                largest, through, state, new, bounds, lengths, alive, names, group, following,
-            )  # fmt: skip
-            if not glided:
-                for k in range(lanes):
-                    alive[k] = True
-                _load(store, begin, fresh, group, lanes, state)
-        living = lanes
+            living += alive[group, k]
+        for j in range(state.shape[0]):
+            for k in range(PARTS * LANES):
+                state[j, k] = states[group, j, k]
         carries = True
-        for layer in range(stop if glided else max(first, starts[names[group]] + 1), stop):
+        for layer in range(max(first, starts[names[group, 0]] + 1), stop):
             origin = first_row[layer]
             rows = first_row[layer + 1] - origin
             retired = retire[layer]
             if retired >= 0:
                 carries = True
                 for k in range(LANES):
-                    sums[0, k] += state[retired, k] * state[retired, k]
-                    sums[0, ERROR + k] += state[retired, ERROR + k] * state[retired, ERROR + k]
-                    sums[0, MULTIPLE + k] = min(sums[0, MULTIPLE + k], state[retired, MULTIPLE + k])
-                    sums[0, LOAD + k] += state[retired, LOAD + k]
+                    total[0, k] += state[retired, k] * state[retired, k]
+                    total[0, ERROR + k] += state[retired, ERROR + k] * state[retired, ERROR + k]
+                    total[0, MULTIPLE + k] = min(total[0, MULTIPLE + k], state[retired, MULTIPLE + k])
+                    total[0, LOAD + k] += state[retired, LOAD + k]
             elif carries:
                 carries = False
                 for k in range(LANES):
-                    sums[0, k] = sums[0, ERROR + k] = sums[0, LOAD + k] = 0.0
-                    sums[0, MULTIPLE + k] = np.inf
+                    total[0, k] = total[0, ERROR + k] = total[0, LOAD + k] = 0.0
+                    total[0, MULTIPLE + k] = np.inf
             for k in range(PARTS * LANES):
-                norm[0, k] = sums[0, k]
+                norm[0, k] = total[0, k]
             _advance(
                 first_row, first_entry, column, weight, grid, bias, bias_grid, counted, layer, digits, smallest,
                 largest, state, new,
             )  # fmt: skip
             state, new = new, state
-            if shifts > 0:
-                _pull(shifts, rows, origin, maps, defects, based[layer], pull, keep, moved, state, spare)
-            _measure(rows, origin, counted, shifts, maps, moved, state, spare, norm)
+            if moves is not None:
+                _pull(layer, rows, origin, moves, moved[group], state, spare)
+            _measure(rows, origin, counted, shifts, maps, moved[group], state, spare, norm)
             if layer > latest:
                 if not step[layer]:
                     continue
@@ -223,16 +193,16 @@ def _span(
                 if near == 0:
                     continue
             for k in range(LANES):
-                name = names[group + min(k, lanes - 1)]
-                waiting = k >= lanes or layer <= starts[name]
-                zeroed = waiting or not alive[k]
+                name = names[group, k]
+                waiting = layer <= starts[name]
+                zeroed = waiting or not alive[group, k]
                 if not zeroed and step[layer]:
                     length = np.sqrt(norm[0, k])
                     distance = 2.0 * np.sqrt(norm[0, ERROR + k]) * (1 + 2.0**-20)
                     zeroed = norm[0, k] < 1.0
                     if not abs(length - 1.0) > distance + (norm[0, LOAD + k] + 3.0) * 2.0 * unit:
                         # Exact squares leave no doubt even at |v| = 1.
-                        least = sums[0, MULTIPLE + k]
+                        least = total[0, MULTIPLE + k]
                         for j in range(rows):
                             if counted[origin + j]:
                                 least = min(least, state[j, MULTIPLE + k])
@@ -242,37 +212,20 @@ def _span(
                             gaps[name] = abs(length - 1.0)
                     if zeroed:
                         following[name] = layer
-                if zeroed:
-                    if not waiting and alive[k]:
-                        alive[k] = False
+                        alive[group, k] = False
                         living -= 1
+                if zeroed:
                     for part in range(k, PARTS * LANES, LANES):
                         for j in range(rows):
                             state[j, part] = 0.0 if part - k != MULTIPLE else np.inf
-                        sums[0, part] = 0.0 if part - k != MULTIPLE else np.inf
+                        total[0, part] = 0.0 if part - k != MULTIPLE else np.inf
                     for a in range(shifts):
-                        moved[a, k] = 0.0
+                        moved[group, a, k] = 0.0
             if living == 0:
                 break
-        if stop < layers:
-            _keep(store, begin, kept, alive, state)
-            _keep(store, summed, kept, alive, sums)
-            _keep(store, shifted, kept, alive, moved)
-        for k in range(lanes):
-            if not alive[k]:
-                continue
-            name = names[group + k]
-            if stop < layers:
-                names[kept] = name
-                kept += 1
-                continue
-            for j in range(values.shape[1]):
-                values[name, j] = state[j, k]
-                bound = state[j, ERROR + k]
-                for a in range(shifts):
-                    bound += abs(maps[first_row[layers - 1] + j, a]) * moved[a, k]
-                errors[name, j] = bound
-    return kept
+        for j in range(state.shape[0]):
+            for k in range(PARTS * LANES):
+                states[group, j, k] = state[j, k]
 
 
 def settle(
@@ -300,27 +253,41 @@ def settle(
     and gaps (k,): | |v| - 1 | there.
     """
     layers, count, width, n = len(chain), starts.shape[0], chain.width, chain.dim_in
-    shifts = n if (based >= 0).any() else 0
-    glides = bool(chain.counted.all()) and not shifts
-    memory = (
-        *(np.zeros((rows, PARTS * LANES)) for rows in (width, width, 1, 1)),
-        np.zeros((width, LANES)), np.zeros((n, LANES)), np.zeros((4, width)), np.zeros(LANES), np.zeros(LANES, bool),
-    )  # fmt: skip
+    moves = (defects, based, pull, keep) if (based >= 0).any() else None
+    glides = layers >= _chain.LONG and moves is None and bool(chain.counted.all())
+    memory = tuple(np.zeros((rows, PARTS * LANES)) for rows in (width, width, 1, width))
+    # What lanes have at the start; a row with its parts is a row of a state, the last but n one are the sums.
     fresh = np.zeros(PARTS * (width + 1) + n)
     fresh[MULTIPLE // LANES : PARTS * (width + 1) : PARTS] = np.inf
-    store, names = np.zeros((fresh.shape[0], count)), np.zeros(count, np.int64)
-    grids = chain.first_row, chain.first_entry, chain.column, chain.grid, chain.bias_grid
-    through, scratch = np.zeros((width, width + 1)), np.zeros((width, width + 1))
-    used = ahead = stop = 0
-    while used > 0 or ahead < count:
-        first = stop if used > 0 else int(starts[ahead]) + 1
+    living, lanes = np.zeros((0, fresh.shape[0])), np.zeros(0, np.int64)
+    ahead = stop = 0
+    while len(lanes) or ahead < count:
+        first = stop if len(lanes) else int(starts[ahead]) + 1
         stop = min(first + _SPAN, layers)
-        joined = int(np.searchsorted(starts, stop)) - ahead
-        store[:, used : used + joined] = fresh[:, None]
-        names[used : used + joined] = np.arange(ahead, ahead + joined)
-        used, ahead = used + joined, ahead + joined
-        plain = glides and first > 0 and paths(*grids, first, stop, through, scratch)
-        used = _span(
-            *chain.arrays, shifts, maps, defects, based, pull, keep, starts, first, stop, digits, smallest, largest,
-            through, plain, store, names, fresh, used, memory, following, values, errors, doubtful, gaps,
+        joined = np.arange(ahead, np.searchsorted(starts, stop))
+        ahead += len(joined)
+        lanes = np.concatenate([lanes, joined])
+        used, groups = len(lanes), -(-len(lanes) // LANES)
+        store = np.tile(fresh, (groups * LANES, 1))
+        store[: len(living)] = living
+        parts = np.split(store.reshape(groups, LANES, -1).swapaxes(1, 2), [PARTS * width, PARTS * (width + 1)], axis=1)
+        states, sums, moved = (np.ascontiguousarray(part).reshape(groups, -1, r * LANES)
+                               for part, r in zip(parts, (PARTS, PARTS, 1), strict=True))  # fmt: skip
+        names = np.pad(lanes, (0, groups * LANES - used), mode="edge").reshape(groups, LANES)
+        alive = (np.arange(groups * LANES) < used).reshape(groups, LANES)
+        glided = np.zeros(groups, bool)
+        if glides and first > 0:
+            glided |= starts[names[:, -1]] < first
+            glide(chain, first, stop, digits, smallest, largest, glided, names, states, alive, following)
+        _walk(
+            chain.arrays, moves, maps, starts, first, stop, digits, smallest, largest, names, glided, states, sums,
+            moved, alive, memory, following, doubtful, gaps,
         )  # fmt: skip
+        parts = (part.reshape(groups, -1, LANES) for part in (states, sums, moved))
+        store = np.concatenate(list(parts), axis=1).swapaxes(1, 2).reshape(groups * LANES, -1)
+        living, lanes = store[alive.ravel()], names[alive]
+        if stop == layers:
+            values[lanes] = living[:, : PARTS * chain.dim_out : PARTS]
+            errors[lanes] = living[:, ERROR // LANES : PARTS * chain.dim_out : PARTS]
+            errors[lanes] += living[:, living.shape[1] - n :] @ np.abs(maps[chain.first_row[-2] :, :n]).T
+            return

@@ -22,10 +22,11 @@ from approx.activations import RadialActivation, RadialIdentity, StepReLU
 from approx.blocks import Block
 from approx.networks import Dense, Growing, RadialNetwork
 
-__all__ = ["DIGITS", "Chain", "chain_of", "lowest_bit"]
+__all__ = ["DIGITS", "LONG", "Chain", "chain_of", "lowest_bit"]
 
 Array = NDArray[np.float64]
 DIGITS = {torch.float64: 53, torch.float32: 24}
+LONG = 2048  # layers from which on what only saves time is worth compiling
 _MOST_ENTRIES = 200_000_000
 _MOST_EXPANDED = 4_000_000
 

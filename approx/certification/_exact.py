@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from approx._compile import compiled
+from approx.certification import _chain
 from approx.certification._chain import Chain
 from approx.certification._errorfree import add, product
 
@@ -22,9 +23,11 @@ _compile = compiled(error_model="numpy")
 def exact_affine(chain: Chain) -> list[list[Fraction]] | None:
     """[slope, offset] of the output rows, (m, n + 1), for an uncaptured point; None when the numbers explode.
 
-    Compiled, with every entry a sum of a few floating-point numbers, as far as that goes; from there on in integers.
+    In integers. For long chains compiled, with every entry a sum of a few floating-point numbers, as far as that goes.
     """
     n = chain.dim_in
+    if len(chain) < _chain.LONG:
+        return _integers(chain, 0, [[Fraction(int(a == j)) for a in range(n + 1)] for j in range(n)])
     entries = np.zeros((chain.width, n + 1, _TERMS))
     counts = np.zeros((chain.width, n + 1), np.int64)
     entries[range(n), range(n), 0] = 1.0

@@ -9,10 +9,14 @@ decided here.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from approx._compile import compiled
+from approx.certification._chain import Chain
 
-__all__ = ["ERROR", "LANES", "LOAD", "MULTIPLE", "PARTS", "SIZE", "glide", "paths"]
+__all__ = ["ERROR", "LANES", "LOAD", "MULTIPLE", "PARTS", "SIZE", "glide"]
+
+Array = NDArray[np.float64]
 
 LANES = 64
 PARTS = 5  # of a row of a state: values, and where the others begin
@@ -21,8 +25,44 @@ _compile = compiled(error_model="numpy", fastmath={"contract"})
 _FAR = 2.0**500
 
 
+def glide(
+    chain: Chain,
+    first: int,
+    stop: int,
+    digits: int,
+    smallest: float,
+    largest: float,
+    glided: NDArray[np.bool_],
+    names: NDArray[np.int64],
+    states: Array,
+    alive: NDArray[np.bool_],
+    following: NDArray[np.int64],
+) -> None:
+    """Move the states (groups, width, PARTS LANES) of `_captured` through the layers first .. stop.
+
+    glided (groups,): which groups to move; False behind it for those that must be taken step by step
+    names (groups, LANES): where the result of a lane goes in `following`, as in `settle`; alive (groups, LANES)
+    """
+    width = states.shape[1]
+    through, spare = np.zeros((width, width + 1)), np.zeros((width, width + 1))
+    if not _paths(
+        chain.first_row, chain.first_entry, chain.column, chain.grid, chain.bias_grid, first, stop, through, spare
+    ):
+        glided[:] = False
+        return
+    memory = (
+        np.zeros((width, LANES)), np.zeros((width, LANES)), *np.zeros((4, width)), np.zeros(LANES),
+        np.zeros(LANES, np.int64),
+    )  # fmt: skip
+    for group in np.flatnonzero(glided):
+        glided[group] = _glide(
+            chain.arrays, first, stop, digits, smallest, largest, through, states[group], alive[group], names[group],
+            following, memory,
+        )  # fmt: skip
+
+
 @_compile
-def paths(first_row, first_entry, column, grid, bias_grid, first, stop, now, new):  # pragma: no cover - compiled
+def _paths(first_row, first_entry, column, grid, bias_grid, first, stop, now, new):  # pragma: no cover - compiled
     """now (width, width + 1): entry (j, c) times the grid of coordinate c before the span, and the last entry, are what
     coordinate j is a multiple of behind it. False if that leaves the range where such products are exact."""
     width = now.shape[0]
@@ -47,40 +87,18 @@ def paths(first_row, first_entry, column, grid, bias_grid, first, stop, now, new
 
 
 @_compile
-def glide(
-    first_row,
-    first_entry,
-    column,
-    weight,
-    grid,
-    bias,
-    bias_grid,
-    step,
-    first,
-    stop,
-    digits,
-    smallest,
-    largest,
-    through,
-    state,
-    spare,
-    bounds,
-    norm,
-    alive,
-    names,
-    group,
-    following,
+def _glide(
+    chain, first, stop, digits, smallest, largest, through, state, alive, names, following, memory
 ):  # pragma: no cover - compiled
-    """Move the lanes of a state (width, PARTS LANES), as in `_captured`, through the layers first .. stop.
+    """Move one group, as `glide`; False, and nothing is changed, if its layers must be taken step by step.
 
-    alive (LANES,), following : as in `settle`; names[group + k] : where the result of lane k goes in `following`
-    through : what `paths` found; spare (as state), bounds (4, width), norm (LANES,) : working memory
-    Returns False if the layers must be taken step by step.
+    through : what `_paths` found
     """
+    first_row, first_entry, column, weight, grid, bias, bias_grid, _, step, _ = chain
+    now, new, common, sizes, after, new_sizes, norm, ended = memory
     width = state.shape[0]
     unit, most = 2.0**-digits, 2.0**digits
     far = (1.0 + (width + 3.0) * 2.0 * unit) ** 2 * (1 + 2.0**-40)
-    common, sizes, after, new_sizes = bounds[0], bounds[1], bounds[2], bounds[3]
     before = rows = first_row[first] - first_row[first - 1]
     for j in range(before):
         common[j] = np.inf
@@ -90,7 +108,9 @@ def glide(
                 return False
             common[j] = min(common[j], state[j, MULTIPLE + k])
             sizes[j] = max(sizes[j], abs(state[j, k]))
-    now, new = state, spare
+            now[j, k] = state[j, k]
+    for k in range(LANES):
+        ended[k] = -1
     for layer in range(first, stop):
         origin = first_row[layer]
         rows = first_row[layer + 1] - origin
@@ -139,13 +159,15 @@ def glide(
             if not abs(np.sqrt(norm[k]) - 1.0) > (width + 3.0) * 2.0 * unit:
                 return False
             if norm[k] < 1.0:
-                if alive[k]:
-                    alive[k] = False
-                    following[names[group + k]] = layer
+                if ended[k] < 0:
+                    ended[k] = layer
                 for j in range(rows):
                     now[j, k] = 0.0
                 norm[k] = 0.0
     for k in range(LANES):
+        if alive[k] and ended[k] >= 0:
+            alive[k] = False
+            following[names[k]] = ended[k]
         if not alive[k]:
             continue
         for j in range(before):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from approx.activations import StepReLU
-from approx.certification import _exact, _recovery
+from approx.certification import _chain, _exact, _recovery
 from approx.certification._chain import chain_of
 from approx.networks import RadialNetwork
 
@@ -72,8 +72,14 @@ def affine_in_rationals(layers):
     return rows, most
 
 
+@pytest.fixture(params=[0, 1 << 20], ids=["as long chains", "as short chains"])
+def length(request, monkeypatch):
+    """What is compiled only for long chains, and what replaces it for short ones."""
+    monkeypatch.setattr(_chain, "LONG", request.param)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_affine_map_is_that_of_rational_arithmetic(kind):
+def test_the_affine_map_is_that_of_rational_arithmetic(kind, length):
     for seed in range(1 if kind == "explosive" else 12):
         layers = random_layers(kind, seed)
         found = _exact.exact_affine(chain_of(network(layers), "test"))
@@ -144,7 +150,7 @@ def painted(count, codes, seed, special=None):
     ("count", "codes", "special"),
     [(400, 6, None), (300, 250, None), (300, 40, 0.5), (200, 200, 0.1), (150, 30, 2.0**200), (150, 30, 2.0**-300)],
 )
-def test_zeroed_states_are_those_of_rational_arithmetic(count, codes, special):
+def test_zeroed_states_are_those_of_rational_arithmetic(count, codes, special, length):
     """Longer than the spans in which trajectories are followed, with few codes (which end them) and many."""
     layers = painted(count, codes, count + codes, special)
     recovery = _recovery.recover(network(layers), "test")
@@ -161,7 +167,7 @@ def test_zeroed_states_are_those_of_rational_arithmetic(count, codes, special):
         assert not found.errors.any()
 
 
-def test_trajectories_do_not_depend_on_their_company():
+def test_trajectories_do_not_depend_on_their_company(length):
     layers = painted(700, 500, 3, special=0.5)
     recovery = _recovery.recover(network(layers), "test")
     together = recovery.follow(np.arange(700), 53)
