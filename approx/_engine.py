@@ -32,7 +32,7 @@ LONG = 8  # layers; a kernel of their own saves shorter runs 100 ns a point at m
 _REGISTERS = 31
 _TILES = 4
 BLOCK = 64  # of the kernels for growing runs
-_compile = compiled(fastmath={"contract"}, error_model="numpy")
+_compile = compiled(fastmath={"contract"})
 Activation = tuple[int, float]
 Run = tuple[Any, Any, Activation]  # weights, biases
 

@@ -41,7 +41,7 @@ _CODES: dict[type, int] = {
 }
 FAR = (1e16, 1e140)  # float32 and float64: radii whose squares, and those of whose inverses, do not overflow
 _FORMULAS = {"h", "profile", "forward"}  # what an instance may replace
-_compile = compiled(fastmath={"contract"}, error_model="numpy")
+_compile = compiled(fastmath={"contract"})
 
 
 def known(activation: RadialActivation | None) -> bool:

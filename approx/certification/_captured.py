@@ -25,7 +25,7 @@ __all__ = ["LANES", "WAVE", "settle"]
 Array = NDArray[np.float64]
 WAVE = 1 << 16  # trajectories that are kept at a time
 _SPAN = 128  # layers
-_compile = compiled(error_model="numpy", fastmath={"contract"})
+_compile = compiled(fastmath={"contract"})
 
 
 @_compile
@@ -283,8 +283,8 @@ def settle(
             chain.arrays, moves, maps, starts, first, stop, digits, smallest, largest, names, glided, states, sums,
             moved, alive, memory, following, doubtful, gaps,
         )  # fmt: skip
-        parts = (part.reshape(groups, -1, LANES) for part in (states, sums, moved))
-        store = np.concatenate(list(parts), axis=1).swapaxes(1, 2).reshape(groups * LANES, -1)
+        store = np.concatenate([part.reshape(groups, -1, LANES) for part in (states, sums, moved)], axis=1)
+        store = store.swapaxes(1, 2).reshape(groups * LANES, -1)
         living, lanes = store[alive.ravel()], names[alive]
         if stop == layers:
             values[lanes] = living[:, : PARTS * chain.dim_out : PARTS]

@@ -10,10 +10,8 @@ from approx._compile import compiled
 
 __all__ = ["add", "product"]
 
-_compile = compiled(error_model="numpy")
 
-
-@_compile
+@compiled
 def product(a, b):  # pragma: no cover - compiled
     """a b = p + e exactly, unless it overflows or underflows."""
     p = a * b
@@ -26,7 +24,7 @@ def product(a, b):  # pragma: no cover - compiled
     return p, ((ah * bh - p) + ah * bl + al * bh) + al * bl
 
 
-@_compile
+@compiled
 def add(a, b):  # pragma: no cover - compiled
     """a + b = s + e exactly, unless it overflows."""
     s = a + b

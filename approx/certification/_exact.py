@@ -17,7 +17,6 @@ __all__ = ["exact_affine"]
 _MOST_BITS = 1 << 15
 _TERMS = 8  # numbers whose sum is an entry
 _FAR = 2.0**900  # between 1 / _FAR and _FAR products and their rounding errors are numbers
-_compile = compiled(error_model="numpy")
 
 
 def exact_affine(chain: Chain) -> list[list[Fraction]] | None:
@@ -42,7 +41,7 @@ def exact_affine(chain: Chain) -> list[list[Fraction]] | None:
     return exact if done == len(chain) else _integers(chain, done, exact)
 
 
-@_compile
+@compiled
 def _grow(terms, count, value):  # pragma: no cover - compiled
     """Add a number to terms[:count]; returns the new count, or -1 if there is no room. Every step is exact."""
     kept = 0
@@ -59,7 +58,7 @@ def _grow(terms, count, value):  # pragma: no cover - compiled
     return kept
 
 
-@_compile
+@compiled
 def _condense(terms, count):  # pragma: no cover - compiled
     """The same sum in as few terms as one pass from the largest on gives."""
     for i in range(count - 1, 0, -1):
@@ -72,7 +71,7 @@ def _condense(terms, count):  # pragma: no cover - compiled
     return kept
 
 
-@_compile
+@compiled
 def _expansions(first_row, first_entry, column, weight, bias, entries, counts):  # pragma: no cover - compiled
     """Move the state, sums of entries[j, a, : counts[j, a]], through the layers; returns how many it passed exactly.
 

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 LANES = 64
 PARTS = 5  # of a row of a state: values, and where the others begin
 SIZE, ERROR, MULTIPLE, LOAD = LANES, 2 * LANES, 3 * LANES, 4 * LANES
-_compile = compiled(error_model="numpy", fastmath={"contract"})
+_compile = compiled(fastmath={"contract"})
 _FAR = 2.0**500
 
 

@@ -23,7 +23,6 @@ __all__ = ["Basis", "added", "composed", "known", "multiplied", "ranges", "reach
 Array = NDArray[np.float64]
 _ROUNDING = UNIT / 2 * (1 + 2.0**-20)  # relative, of one operation; the rest makes up for products of such errors
 _BLOCK = 64  # models in one go: their coefficients stay in the cache
-_compile = compiled(error_model="numpy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +129,7 @@ def multiplied(
     return known(terms, error)
 
 
-@_compile
+@compiled
 def _multiply(a, ea, b, eb, left, right, out, count, start, degree, ways, c, ec):  # pragma: no cover - compiled
     terms, models = a.shape
     top = len(start) - 1
@@ -211,7 +210,7 @@ def ranges(basis: Basis, terms: Array, error: Array, parts: int) -> tuple[Array,
     return np.where(lost, -np.inf, low), np.where(lost, np.inf, high), corner
 
 
-@_compile
+@compiled
 def _range(terms, powers, above, degree, parts, low, high, corner):  # pragma: no cover - compiled
     count, n = powers.shape
     half = 1.0 / parts

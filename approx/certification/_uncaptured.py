@@ -28,19 +28,18 @@ from approx.certification._errorfree import add, product
 
 __all__ = ["recover", "spread"]
 
-_compile = compiled(error_model="numpy")
 # A state has per coordinate: size, how many terms it is a sum of, its error in two parts, what it is a multiple of.
 _SIZE, _LOAD, _BASE, _LADDER, _MULTIPLE = range(5)
 
 
-@_compile
+@compiled
 def _gamma(operations, unit):  # pragma: no cover - compiled
     """k u / (1 - k u), inf where it means nothing."""
     total = operations * unit
     return total / (1.0 - total) if total < 0.5 else np.inf
 
 
-@_compile
+@compiled
 def recover(
     first_row, first_entry, column, weight, bias, retire, dim, maps, defects, fixed, squares, mixed, before, free
 ):  # fmt: skip
@@ -105,7 +104,7 @@ def recover(
     return -1
 
 
-@_compile
+@compiled
 def spread(
     first_row,
     first_entry,

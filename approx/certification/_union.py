@@ -18,46 +18,57 @@ from numpy.typing import NDArray
 
 from approx._compile import compiled
 
-__all__ = ["MOST", "held", "room"]
+__all__ = ["MOST", "held"]
+
+Array = NDArray[np.float64]
 
 MOST = 24  # cells that are tried together
 _PIVOTS = 24
 
 
-def room(dim: int) -> tuple[NDArray, ...]:
-    """Working memory for `held`: tableau, constants, gradients, sizes of the numbers summed, weights and basis."""
+def held(
+    lower: Array, upper: Array, rows: NDArray[np.int64], starts: NDArray[np.int64], cells: NDArray[np.int32],
+    offsets: Array, matrices: Array, inner: Array, cuts: Array,
+) -> NDArray[np.int64]:  # fmt: skip
+    """(k,) for the boxes number `rows`: which entry of its list of cells, in compressed rows starts, cells, is the last
+    that is needed to hold the box; -1 if they do not surely hold it. Its row of `cuts` is then the point they hold
+    worst. The lists are of 1 to MOST cells; `offsets`, `matrices`, `inner`: see Cells.refine."""
+    dim = lower.shape[1]
     columns = MOST + 2 * dim + 1
-    return (
+    memory = (
         np.empty((dim + 2, columns)), np.empty(MOST), np.empty((MOST, dim)), np.empty(MOST),
         np.empty(MOST), np.empty(dim + 1, np.int64), np.empty(dim), np.empty(dim),
     )  # fmt: skip
+    last = np.full(len(rows), -1)
+    _hold(lower, upper, rows, starts, cells, offsets, matrices, inner, memory, cuts, last)
+    return last
 
 
 @compiled
-def held(lower, upper, k, cells, start, stop, offsets, matrices, inner, memory, cuts):  # pragma: no cover - compiled
-    """The last of the cells number start <= e < stop of the list `cells` that is needed to hold box k, -1 if they do
-    not surely hold it; cuts[k] is then the point they hold worst. `offsets`, `matrices`, `inner`: see Cells.refine."""
+def _hold(
+    lower, upper, rows, starts, cells, offsets, matrices, inner, memory, cuts, last
+):  # pragma: no cover - compiled
     tableau, constants, gradients, sizes, weights, basis, middle, half = memory
     dim = lower.shape[1]
-    count = stop - start
-    if count > MOST:
-        return -1
-    for a in range(dim):
-        middle[a] = lower[k, a] / 2 + upper[k, a] / 2
-        half[a] = max(upper[k, a] - middle[a], middle[a] - lower[k, a]) * (1 + 2.0**-50)
-    best = np.int64(-1)  # a literal would be compiled apart
-    for e in range(count):
-        _measure(e, cells[start + e], middle, half, offsets, matrices, inner, constants, gradients, sizes)
-        if best < 0 or constants[e] < constants[best]:
-            best = e
-    if not constants[best] < 0.0:
-        return -1
-    costs = _solve(count, dim, best, constants, gradients, tableau, basis, weights)
-    last = _prove(count, dim, constants, gradients, sizes, weights, offsets.shape[1])
-    if last < 0:
+    for r in range(rows.shape[0]):
+        k = rows[r]
+        count = starts[k + 1] - starts[k]
         for a in range(dim):
-            cuts[k, a] = middle[a] + half[a] * (tableau[dim + 1, costs + a] / 2 - 1)
-    return last
+            middle[a] = lower[k, a] / 2 + upper[k, a] / 2
+            half[a] = max(upper[k, a] - middle[a], middle[a] - lower[k, a]) * (1 + 2.0**-50)
+        best = np.int64(0)  # a literal would be compiled apart
+        for e in range(count):
+            i = cells[starts[k] + e]
+            _measure(e, i, middle, half, offsets, matrices, inner, constants, gradients, sizes)
+            if constants[e] < constants[best]:
+                best = e
+        if not constants[best] < 0.0:
+            continue
+        costs = _solve(count, dim, best, constants, gradients, tableau, basis, weights)
+        last[r] = _prove(count, dim, constants, gradients, sizes, weights, offsets.shape[1])
+        if last[r] < 0:
+            for a in range(dim):
+                cuts[k, a] = middle[a] + half[a] * (tableau[dim + 1, costs + a] / 2 - 1)
 
 
 @compiled

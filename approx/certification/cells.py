@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from approx import _checks
 from approx._compile import compiled
-from approx.certification._union import held, room
+from approx.certification._union import MOST, held
 from approx.covers import Cover
 
 __all__ = ["Cells"]
@@ -198,12 +198,21 @@ class Cells:
         cuts = np.full(lower.shape, np.nan)
         new_cells = np.empty(total, np.int32)
         matrices = np.empty((0, 1, 1)) if self.matrices is None else self.matrices
-        fixed = (self.offsets, matrices, inner, outer, self.collars)
         _refine(
-            lower, upper, parents, starts, cells, closed, join, *fixed, new_starts, new_cells, new_closed, blurred,
-            cuts, room(self.dim_in),
+            lower, upper, parents, starts, cells, closed, self.offsets, matrices, inner, outer, self.collars,
+            new_starts, new_cells, new_closed, blurred,
         )  # fmt: skip
-        return (new_starts, new_cells[: new_starts[-1]].copy(), new_closed), blurred, cuts
+        new_cells = new_cells[: new_starts[-1]]
+        sizes = np.diff(new_starts)
+        rows = np.flatnonzero(join[parents] & ~new_closed & (sizes > 1) & (sizes <= MOST))
+        last = held(lower, upper, rows, new_starts, new_cells, self.offsets, matrices, inner, cuts)
+        new_closed[rows] = last >= 0
+        place = np.arange(len(new_cells)) - np.repeat(new_starts[:-1], sizes)
+        needed = sizes.copy()
+        needed[rows[last >= 0]] = last[last >= 0] + 1
+        new_cells = new_cells[place < np.repeat(needed, sizes)]
+        new_starts[1:] = np.cumsum(needed)
+        return (new_starts, new_cells, new_closed), blurred, cuts
 
 
 @compiled
@@ -244,13 +253,12 @@ def _miss(lower, upper, cells, offsets, matrices, outer, missed):  # pragma: no 
 
 @compiled
 def _refine(
-    lower, upper, parents, starts, cells, closed, join, offsets, matrices, inner, outer, collars,
-    new_starts, new_cells, new_closed, blurred, cuts, memory,
+    lower, upper, parents, starts, cells, closed, offsets, matrices, inner, outer, collars, new_starts, new_cells,
+    new_closed, blurred,
 ):  # pragma: no cover - compiled  # fmt: skip
     cursor = np.int64(0)  # a literal would be compiled apart
     for k in range(lower.shape[0]):
         parent = parents[k]
-        start = cursor
         shut = closed[parent]
         undecided = 0
         fine = 0
@@ -267,11 +275,6 @@ def _refine(
             undecided += 1
             if np.sqrt(far) - np.sqrt(near) <= collars[i] / 2:
                 fine += 1
-        if join[parent] and not shut and cursor > start + 1:
-            last = held(lower, upper, k, new_cells, start, cursor, offsets, matrices, inner, memory, cuts)
-            if last >= 0:
-                cursor = start + last + 1
-                shut = True
         new_starts[k + 1] = cursor
         new_closed[k] = shut
         blurred[k] = 0 < undecided == fine
