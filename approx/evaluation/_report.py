@@ -118,12 +118,15 @@ class SupError:
                 "no bound of |f - L| is known" if self.tail is None else f"the target claims |f - L| <= {self.tail:g}"
             )
             rows.append(("beyond", f"|x| > {self.reach:g}: not looked at, {known}"))
-        rows.append(("looked at", f"{self.samples:,} points, {self.boundary_pairs:,} boundary points from both sides"))
+        jumps = self.boundary_pairs or self.upper is None  # a proof has seen both sides without points
+        sides = f", {self.boundary_pairs:,} boundary points from both sides" if jumps else ""
+        rows.append(("looked at", f"{self.samples:,} points{sides}"))
         rows.extend(("rests on" if i == 0 else "", text) for i, text in enumerate(self.rests_on))
         if self.obstacle:
             rows.append(("because", self.obstacle))
         rows.append(("seconds", f"{self.seconds:.3g}"))
-        return "\n".join([f"SupError on {self.domain} ({self.claim})", *(f"  {name:<12}{text}" for name, text in rows)])
+        title = f"{type(self).__name__} on {self.domain} ({self.claim})"
+        return "\n".join([title, *(f"  {name:<12}{text}" for name, text in rows)])
 
 
 def _vector(values: Array, most: int = 6) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import linregress
 
 from approx import _checks
 from approx.rates import _format
@@ -112,6 +111,8 @@ class RateSeries:
     def _fit(self) -> tuple[float, float]:
         if len(self.eps) < 2:
             return math.nan, math.nan
+        from scipy.stats import linregress  # slow to import, see approx.domains
+
         line = linregress(-np.log(self.eps), np.log(self.layers))
         return float(line.slope), float(line.stderr) if len(self.eps) > 2 else math.nan
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from approx.domains import Ball, Box
 
@@ -23,6 +22,8 @@ _POOL = 4  # candidates looked at for each that is taken
 
 
 def _halton(dim: int, count: int) -> Array:
+    from scipy.stats import qmc  # slow to import, see approx.domains
+
     return qmc.Halton(dim, scramble=False).random(count + 1)[1:]
 
 
