@@ -35,6 +35,10 @@ _MAX_DIM = 1000
 def add_domain(parser: argparse.ArgumentParser, what: str = "where the error counts") -> None:
     parser.add_argument("--domain", metavar="SPEC", help=what)
     parser.add_argument("--dim", type=int, metavar="N", help="dimension, for gallery targets and formulas")
+    parser.add_argument("--affine", metavar="FORMULA", help="the affine map that a formula tends to at infinity")
+    parser.add_argument(
+        "--tail", metavar="FORMULA", help="a bound of |formula - affine| for |x| >= r, such as exp(-r^2)"
+    )
 
 
 def add_measurement(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +68,9 @@ def recall(call: str, args: argparse.Namespace, saved: Any) -> tuple[Any, Any]:
             required = "the target besides, since a file keeps only formulas and names of the gallery"
             raise ValueError(_checks.message(call, held, required, action))
         args.target = f"expr:{formula}" if formula else name
+        if formula and args.affine is None and args.tail is None:
+            kept = (found.get("affine_formula"), found.get("tail_formula"))
+            args.affine, args.tail = (text if isinstance(text, str) else None for text in kept)
     spec = found.get("domain_spec")
     if args.domain is None and args.dim in (None, dim) and isinstance(spec, str) and spec != "space":
         args.domain = spec
@@ -85,15 +92,15 @@ def show_progress(args: argparse.Namespace) -> bool:
 def target_and_domain(args: argparse.Namespace, known: int | None = None) -> tuple[Any, Any]:
     """The target, and the domain or None if the user named none; `known` is the dimension if --dim is not given."""
     dim = known if args.dim is None else _checks.count("radial", "--dim", args.dim, most=_MAX_DIM)
-    lipschitz = getattr(args, "lipschitz", None)
+    facts = {"lipschitz": getattr(args, "lipschitz", None), "affine": args.affine, "tail": args.tail}
     if args.domain is None:
-        return parse_target(args.target, dim=dim, lipschitz=lipschitz), None
+        return parse_target(args.target, dim=dim, **facts), None
     kind, _, formula = args.target.strip().partition(":")
     if dim is None:  # a formula may be undefined on the default domain, so it is only parsed here
         dim = Expression(formula.strip()).dim_in if kind == "expr" else parse_target(args.target).dim_in
     domain = parse_domain(args.domain, dim)
     compact = domain if domain.compact else None
-    return parse_target(args.target, dim=dim, domain=compact, lipschitz=lipschitz), domain
+    return parse_target(args.target, dim=dim, domain=compact, **facts), domain
 
 
 def outputs(args: argparse.Namespace, inputs: Iterable[str], *, saves: bool = False) -> dict[str, Path]:

@@ -11,7 +11,8 @@ TARGET is a name from `radial gallery`, a formula after expr: in x1, x2, ... (or
   .png, .jpg...  grey levels in [0, 1], x to the right, y up"""
 _DOMAIN = """\
 SPEC is box:LO,HI (the same in every coordinate), box:LO,HI;LO,HI;... , ball:RADIUS (about the origin),
-ball:RADIUS;C1,...,Cn or space (all of R^n, for targets that approach an affine map at infinity)."""
+ball:RADIUS;C1,...,Cn or space (all of R^n, for targets that approach an affine map at infinity). A formula does so by
+--affine and --tail, themselves formulas, the tail one in r: |formula - affine| <= tail wherever |x| >= r."""
 
 MAIN = """\
 A radial network alternates affine maps with activations that rescale a vector by a function of its length. `build`
@@ -62,6 +63,7 @@ examples:
   radial build picture.png --max-layers 500 --plot painted.png
   radial build gaussian --dim 3 --eps 0.2 --domain ball:2 --builder constant_width --json
   radial build 'expr:sin(x1) * cos(x2)' --eps 0.3 --domain 'box:-3,3;0,1' --lipschitz 1.5
+  radial build 'expr:x/2 + exp(-x^2)' --affine x/2 --tail 'exp(-r^2)' --eps 0.1
   radial build heights.csv --eps 0.05 --out heights.safetensors --plot heights.pdf
   radial build franke --builder radial_basis --layers 200 --activation radial_swish
 

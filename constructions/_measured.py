@@ -10,7 +10,7 @@ from approx.certification import Certificate
 from approx.domains import Ball, Box, WholeSpace, format_domain
 from approx.evaluation import SupError
 from approx.networks import RadialNetwork
-from approx.targets import Target
+from approx.targets import Target, asymptote
 from constructions._printing import runs
 
 __all__ = ["Measured"]
@@ -71,6 +71,7 @@ class Measured:
         return {
             "domain_spec": format_domain(self.domain),
             "formula": "" if self.target is None else self.target.expression,
+            **({} if self.target is None else asymptote(self.target)),
             "hidden_layers": self.hidden_layers,
             "hidden_widths": runs(self.hidden_widths),
             "parameters": self.parameters,

@@ -1,6 +1,7 @@
 """Which module may import which, and that importing does nothing."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -200,3 +201,9 @@ assert not [name for name in sys.modules if name.startswith("matplotlib.pyplot")
 def test_importing_prints_nothing_and_changes_nothing():
     result = subprocess.run([sys.executable, "-c", STATE], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_the_installed_packages_are_all_there_are():
+    listed = re.search(r"^packages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M | re.S)
+    found = {name_of(path) for package in LEVELS for path in modules(package) if path.name == "__init__.py"}
+    assert set(re.findall(r'"([^"]+)"', listed[1])) == found

@@ -131,8 +131,7 @@ class Certificate(SupError):
                 if output is None:
                     bounds.append(None)
                     continue
-                gap = sum(((a - b) * (a - b) for a, b in zip(output, row, strict=True)), flint.arb(0)).sqrt()
-                bounds.append(_ends(gap))
+                bounds.append(_length([a - b for a, b in zip(output, row, strict=True)]))
         first = bounds[0]
         slack = EVALUATION_ERROR * max(1.0, float(np.abs(self.target_value).max(initial=0.0)))
         if first is not None and not first[1] >= self.lower - slack:
@@ -189,6 +188,10 @@ class Certificate(SupError):
         return wrong
 
 
-def _ends(ball: Any) -> tuple[float, float]:
-    """Floats just below and above a ball."""
-    return math.nextafter(float(ball.lower()), -math.inf), math.nextafter(float(ball.upper()), math.inf)
+def _length(balls: list[Any]) -> tuple[float, float]:
+    """Floats just below and above the length of a vector. From its ends: the square of a ball may reach below 0."""
+    low, high = (
+        sum((end * end for end in ends), 0 * balls[0]).sqrt()
+        for ends in ([ball.abs_lower() for ball in balls], [ball.abs_upper() for ball in balls])
+    )
+    return math.nextafter(float(low.lower()), -math.inf), math.nextafter(float(high.upper()), math.inf)

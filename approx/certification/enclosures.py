@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from approx import _checks
 from approx.affine import AffineMap
 from approx.certification._operands import Operand
+from approx.certification._residual import residual
 from approx.certification._torch import through_torch
 from approx.certification.balls import BallForm
 from approx.certification.intervals import Interval, IntervalError, down, unchecked, up
@@ -217,8 +218,10 @@ def function_of(target: Target, affine: AffineMap | None = None) -> Callable[[An
     """f, or f - affine, on operands: (k, n) -> (k, m)."""
 
     def evaluate(x: Any) -> Any:
+        rest = None
         if isinstance(target.fn, Expression):
-            parts = target.fn.evaluate(list(x.T))
+            rest = None if affine is None or affine.is_constant else residual(target.fn, affine, list(x.T))
+            parts = target.fn.evaluate(list(x.T)) if rest is None else rest
             values: Any = np.stack([p if isinstance(p, Operand) else np.full(len(x), p) for p in parts], axis=1)
         else:
             if isinstance(target.fn, TorchFunction) and isinstance(x, Operand):
@@ -231,7 +234,7 @@ def function_of(target: Target, affine: AffineMap | None = None) -> Callable[[An
             values = values[:, None]
         if values.shape != (len(x), target.dim_out):
             raise TypeError(f"values of shape {values.shape} at {len(x)} boxes")
-        return values if affine is None else values - _line(affine, x)
+        return values if affine is None or rest is not None else values - _line(affine, x)
 
     return evaluate
 

@@ -3,7 +3,7 @@
 from approx.targets._target import Target
 from approx.targets.callables import from_numpy, from_torch
 from approx.targets.data import from_file, from_grid, from_samples
-from approx.targets.expressions import Expression, from_expression
+from approx.targets.expressions import Expression
 from approx.targets.falsify import (
     check_claims,
     check_enclosure,
@@ -12,6 +12,7 @@ from approx.targets.falsify import (
     check_tail,
     estimate_lipschitz,
 )
+from approx.targets.formulas import asymptote, from_expression
 from approx.targets.gallery import (
     GALLERY,
     affine_bump,
@@ -37,6 +38,7 @@ __all__ = [
     "PlaneLevels",
     "Target",
     "affine_bump",
+    "asymptote",
     "bump",
     "check_claims",
     "check_enclosure",

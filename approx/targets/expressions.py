@@ -1,4 +1,4 @@
-"""Targets from formulas such as "exp(-x^2)*sin(y)".
+"""Formulas such as "exp(-x^2)*sin(y)" as functions.
 
 The text is parsed by Python's `ast` into a tree of which a few node types are allowed, and that tree is compiled to a
 list of instructions for a stack machine over numpy ufuncs. Nothing is ever evaluated as Python.
@@ -18,11 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from approx import _checks
-from approx.domains import Ball, Box
-from approx.targets._target import Target
-from approx.targets.falsify import estimate_lipschitz
 
-__all__ = ["Expression", "from_expression"]
+__all__ = ["Expression"]
 
 Array = NDArray[np.float64]
 
@@ -133,44 +130,6 @@ class Expression:
                         stack.append(operands[detail] if what == "variable" else np.float64(detail))
                 results.append(stack[0])
         return results
-
-
-def from_expression(
-    text: str,
-    *,
-    dim_in: int | None = None,
-    domain: Box | Ball | None = None,
-    lipschitz: float | None = None,
-    name: str | None = None,
-) -> Target:
-    """The target that a formula describes; "(a, b, ...)" has several components.
-
-    Variables x, y, z or x1, x2, ...; constants pi, e; + - * / ^ (or **), with the usual precedence; sin cos tan exp log
-    sqrt abs tanh sinh cosh arctan min max. The dimension is that of `domain`, or else the largest variable's; the
-    domain is by default [-3, 3]^n. Without `lipschitz` the constant is estimated from samples and marked as such.
-    Raises ValueError for a malformed formula, or one without finite values on the domain.
-
-    >>> f = from_expression("exp(-x^2) * sin(y)", lipschitz=1.4)
-    >>> f([[0.0, np.pi / 2]]), f.expression
-    (array([[1.]]), 'exp(-x^2) * sin(y)')
-    """
-    if dim_in is None and domain is not None:
-        dim_in = domain.dim
-    if dim_in is not None:
-        dim_in = _checks.count("from_expression", "dim_in", dim_in, most=MAX_VARIABLES)
-    parsed = Expression(text, dim_in or 0)
-    target = Target(
-        fn=parsed,
-        dim_in=parsed.dim_in,
-        dim_out=parsed.dim_out,
-        domain=domain or Box.cube(parsed.dim_in, 3.0),
-        name=text if name is None else name,
-        lipschitz=lipschitz,
-        commentary=f"The formula {text}.",
-        expression=text,
-    )
-    target(target.domain.sample(256))
-    return target if lipschitz is not None else estimate_lipschitz(target)
 
 
 def _parse(text: str) -> tuple[list[ast.expr], Callable[..., ValueError]]:
