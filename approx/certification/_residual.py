@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def residual(formula: Expression, affine: AffineMap, operands: list[Any]) -> lis
     n = affine.dim_in
     zero = getattr(operands[0], "_lift", np.asarray)(np.zeros(operands[0].shape))  # rounded outward from here on
     unit = [tuple(Fraction(int(k == j)) for k in range(n)) for j in range(n)]
-    terms = [_Term(slopes, zero, lambda x=x: x) for slopes, x in zip(unit, operands, strict=True)]
+    terms = [_Term(slopes, zero, partial(_same, x)) for slopes, x in zip(unit, operands, strict=True)]
     found = []
     for part, row, offset in zip(formula.evaluate(terms), affine.matrix.tolist(), affine.offset, strict=True):
         term = part if isinstance(part, _Term) else _bent(part, n)
@@ -56,8 +57,12 @@ class _Term:
         return _Term(slopes, rest, lambda: ufunc(*(term.whole() for term in terms)) if any(slopes) else rest)
 
 
+def _same(value: Any) -> Any:
+    return value
+
+
 def _bent(value: Any, dim: int) -> _Term:
-    return _Term((Fraction(0),) * dim, value, lambda: value)
+    return _Term((Fraction(0),) * dim, value, partial(_same, value))
 
 
 def _slopes(ufunc: np.ufunc, terms: list[_Term]) -> Slopes | None:

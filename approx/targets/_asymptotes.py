@@ -65,8 +65,8 @@ class FormulaTail:
 
     Raises ValueError for anything but a formula of one component without other variables.
 
-    >>> FormulaTail("exp(-r^2)")(2.0) == np.exp(-4.0)
-    True
+    >>> FormulaTail("1/(1 + r^2)")(2.0)
+    0.2
     """
 
     text: str

@@ -52,8 +52,8 @@ def parse_target(
     if spec in GALLERY:
         target = get(spec, domain=domain, **({} if dim is None else {"dim": dim}))
     elif spec.startswith("expr:"):
-        facts = {"lipschitz": lipschitz, "affine": affine, "tail": tail}
-        target = from_expression(spec.removeprefix("expr:").strip(), dim_in=dim, domain=domain, **facts)
+        text = spec.removeprefix("expr:").strip()
+        target = from_expression(text, dim_in=dim, domain=domain, lipschitz=lipschitz, affine=affine, tail=tail)
     elif Path(spec).suffix.lower() in SUFFIXES or os.sep in spec:
         target = from_file(spec, domain=domain)
         if dim is not None and dim != target.dim_in:
