@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from approx._compile import compiled
 from approx.certification.cells import Lists
 
 __all__ = ["Block", "take_lists"]
@@ -59,15 +58,7 @@ class Block:
 
 def take_lists(lists: Lists, rows: NDArray) -> Lists:
     starts, cells, closed = lists
-    new_starts = np.concatenate(([0], np.cumsum(starts[rows + 1] - starts[rows])))
-    new_cells = np.empty(new_starts[-1], cells.dtype)
-    _take(starts, cells, rows, new_starts, new_cells)
-    return new_starts, new_cells, closed[rows]
-
-
-@compiled
-def _take(starts, cells, rows, new_starts, new_cells):  # pragma: no cover - compiled
-    for k in range(rows.shape[0]):
-        size = new_starts[k + 1] - new_starts[k]
-        for e in range(size):
-            new_cells[new_starts[k] + e] = cells[starts[rows[k]] + e]
+    sizes = starts[rows + 1] - starts[rows]
+    new_starts = np.concatenate(([0], np.cumsum(sizes)))
+    entries = np.arange(new_starts[-1]) + np.repeat(starts[rows] - new_starts[:-1], sizes)
+    return new_starts, cells[entries], closed[rows]

@@ -120,8 +120,11 @@ class Problem:
     ) -> tuple[Array, NDArray[np.int32]]:
         """(k,) bounds of |F - f| and the cells they are for, on boxes with these lists; low, high and outside are for
         larger boxes, of which box k lies in number rows[k]."""
-        bounds, pieces = np.empty(len(rows)), np.empty(len(rows), np.int32)
-        _bounds(rows, *lists, low, high, outside, self.values, self.errors, self._caps, self._up, bounds, pieces)
+        starts, cells, closed = lists
+        bounds, pieces = np.where(closed, 0.0, outside[rows]), np.full(len(rows), -1, np.int32)
+        if len(cells):
+            data = (low, high, self.values, self.errors, self._caps, self._up)
+            _bounds(rows, starts, cells, *data, bounds, pieces)
         return bounds, pieces
 
     def range(self, lower: Array, upper: Array) -> tuple[Array, Array]:
@@ -218,11 +221,12 @@ class Problem:
         """Halve every box where it is longest, and its halves again: lower, upper, the box that each part comes from,
         and whether it is too small to be halved again. Boxes with a point where to cut are cut there."""
         rows = np.repeat(np.arange(len(block)), 4)
-        lower, upper = block.lower[rows], block.upper[rows]
-        tiny = np.empty(len(rows), np.bool_)
-        with np.errstate(over="ignore"):
+        lower, upper, cuts = block.lower[rows], block.upper[rows], block.cuts[rows]
+        with np.errstate(over="ignore", invalid="ignore"):
             density = 1 / self._scale
-        _split(lower, upper, block.cuts, density, tiny)
+            for turn in range(2):
+                _halve(lower, upper, cuts, density, np.arange(len(rows)) >> turn & 1 > 0)
+            tiny = ~_longest(lower, upper, density)[1]
         return lower, upper, rows, tiny
 
     def proposals(self, block: Block) -> Array:
@@ -308,53 +312,39 @@ def norm(vectors: Array) -> Array:
     return np.where(finite, divisor[:, 0] * np.sqrt(np.square(scaled).sum(axis=1)), largest)
 
 
-@compiled
-def _longest(lower, upper, k, density):  # pragma: no cover - compiled
-    """The axis along which to halve box k, -1 if floating point has no room for it on any axis."""
-    axis = -1
-    longest = 0.0
-    for a in range(lower.shape[1]):
-        low, high = lower[k, a], upper[k, a]
-        width = high - low
-        if width * density[a] > longest and width > 2.0**-50 * max(abs(low), abs(high)) + 1e-300:
-            longest = width * density[a]
-            axis = a
-    return axis
+def _halve(lower: Array, upper: Array, cuts: Array, density: Array, second: NDArray[np.bool_]) -> None:
+    """Keep one half of each box, (k, n), the second one where this is asked for; boxes that floating point has no room
+    to halve stay."""
+    width = upper - lower
+    cut, room = lower / 2 + upper / 2, np.minimum(cuts - lower, upper - cuts) > 2.0**-20 * width
+    axis, divisible = _longest(lower, upper, density)
+    marked = np.where(room, width * density, 0.0)
+    best = marked.argmax(axis=1)
+    rows = np.arange(len(lower))
+    use = marked[rows, best] > 0.0
+    axis[use] = best[use]
+    cut = np.clip(np.where(use, cuts[rows, axis], cut[rows, axis]), lower[rows, axis], upper[rows, axis])
+    for bound, half in ((lower, divisible & second), (upper, divisible & ~second)):
+        bound[rows[half], axis[half]] = cut[half]
+
+
+def _longest(lower: Array, upper: Array, density: Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """(k,) the axis along which to halve each box, and whether floating point has room for it on any axis."""
+    width = upper - lower
+    length = width * density
+    length[~(width > 2.0**-50 * np.maximum(np.abs(lower), np.abs(upper)) + 1e-300) | ~(length > 0.0)] = 0.0
+    axis = length.argmax(axis=1)
+    return axis, length[np.arange(len(axis)), axis] > 0.0
 
 
 @compiled
-def _split(lower, upper, cuts, density, tiny):  # pragma: no cover - compiled
-    for k in range(lower.shape[0]):
-        for turn in range(2):
-            axis = _longest(lower, upper, k, density)
-            if axis < 0:
-                continue
-            middle = lower[k, axis] / 2 + upper[k, axis] / 2
-            longest = 0.0
-            for a in range(lower.shape[1]):
-                width = upper[k, a] - lower[k, a]
-                room = min(cuts[k // 4, a] - lower[k, a], upper[k, a] - cuts[k // 4, a])
-                if room > 2.0**-20 * width and width * density[a] > longest:
-                    longest = width * density[a]
-                    axis = a
-                    middle = cuts[k // 4, a]
-            middle = min(max(middle, lower[k, axis]), upper[k, axis])
-            if (k >> turn) & 1:
-                lower[k, axis] = middle
-            else:
-                upper[k, axis] = middle
-        tiny[k] = _longest(lower, upper, k, density) < 0
-
-
-@compiled
-def _bounds(
-    rows, starts, cells, closed, low, high, outside, values, errors, caps, up, bounds, pieces
-):  # pragma: no cover - compiled
+def _bounds(rows, starts, cells, low, high, values, errors, caps, up, bounds, pieces):  # pragma: no cover - compiled
+    """Raise the bounds of boxes, those of the affine map, to those of their cells."""
     dim = values.shape[1]
     for k in range(rows.shape[0]):
         row = rows[k]
-        bound = 0.0 if closed[k] else outside[row]
-        piece = -1
+        bound = bounds[k]
+        piece = pieces[k]
         for e in range(starts[k], starts[k + 1]):
             i = cells[e]
             if caps[i] <= bound:

@@ -193,10 +193,11 @@ class Cells:
         """
         starts, cells, closed = lists
         total = int((starts[parents + 1] - starts[parents]).sum())
-        new_starts = np.zeros(len(parents) + 1, np.int64)
-        new_closed, blurred = np.empty(len(parents), np.bool_), np.empty(len(parents), np.bool_)
+        new_starts, new_cells = np.zeros(len(parents) + 1, np.int64), np.empty(total, np.int32)
+        new_closed, blurred = closed[parents], np.zeros(len(parents), np.bool_)
         cuts = np.full(lower.shape, np.nan)
-        new_cells = np.empty(total, np.int32)
+        if not total:
+            return (new_starts, new_cells, new_closed), blurred, cuts
         matrices = np.empty((0, 1, 1)) if self.matrices is None else self.matrices
         _refine(
             lower, upper, parents, starts, cells, closed, self.offsets, matrices, inner, outer, self.collars,
@@ -205,13 +206,14 @@ class Cells:
         new_cells = new_cells[: new_starts[-1]]
         sizes = np.diff(new_starts)
         rows = np.flatnonzero(join[parents] & ~new_closed & (sizes > 1) & (sizes <= MOST))
-        last = held(lower, upper, rows, new_starts, new_cells, self.offsets, matrices, inner, cuts)
-        new_closed[rows] = last >= 0
-        place = np.arange(len(new_cells)) - np.repeat(new_starts[:-1], sizes)
-        needed = sizes.copy()
-        needed[rows[last >= 0]] = last[last >= 0] + 1
-        new_cells = new_cells[place < np.repeat(needed, sizes)]
-        new_starts[1:] = np.cumsum(needed)
+        if len(rows):
+            last = held(lower, upper, rows, new_starts, new_cells, self.offsets, matrices, inner, cuts)
+            new_closed[rows] = last >= 0
+            needed = sizes.copy()
+            needed[rows[last >= 0]] = last[last >= 0] + 1
+            place = np.arange(len(new_cells)) - np.repeat(new_starts[:-1], sizes)
+            new_cells = new_cells[place < np.repeat(needed, sizes)]
+            new_starts[1:] = np.cumsum(needed)
         return (new_starts, new_cells, new_closed), blurred, cuts
 
 
