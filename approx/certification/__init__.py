@@ -3,7 +3,7 @@
 _operands  intervals  jets  balls   interval arithmetic, mean value forms and forms over balls on a caller's function
 enclosures                   bounds of a target on boxes, and what they rest on
 _chain  _recovery  ... pieces   the ordered cells of any Step-ReLU network, from its weights, with error bounds
-cells  _blocks  _boxes  _constrained  branch   branch and bound over boxes
+cells  _blocks  _boxes  _constrained  _halving  branch  holes   branch and bound over boxes
 _profiles  _lines  forms  dense   first-order Taylor forms of networks with any activations, from their weights
 _series  _expansions  taylor  models   Taylor models of high order, of smooth networks and functions
 _question  _tree  _grid  _cubes  _lattices  witness   trees of boxes and lattices, in up to 10 dimensions

@@ -54,8 +54,9 @@ def greedy(
 
     Cells are chosen on samples with a margin of 2% of eps: at every step the open sample where |f - L| is largest must
     be painted, together with as much else as one ellipsoid can, samples with larger |f - L| counting more. The rule is
-    kept along the boundaries that a cell will show, not only at grid nodes. Then the finished cover is proved; a point
-    that refutes it gets a small ball on top. `error_bound` is what was proved, nan where nothing bounds f.
+    kept along the boundaries that a cell will show, not only at grid nodes. Then the finished cover is proved; where
+    that finds more than eps, balls on top mend it, counted in the cover's `strategy`, and it is proved anew.
+    `error_bound` is what was proved, nan where nothing bounds f.
 
     On a compact domain L is chosen here, whatever `affine` was: the middle of the values, a quartile, the value that
     serves most of the area or, where the builder has an affine map, the affine map with the least largest error at

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from approx.affine import AffineMap
-from approx.certification import _boxes, _union, branch, cells
+from approx.certification import _boxes, _halving, _union, branch, cells
 from approx.certification.branch import branch_and_bound
 from approx.certification.cells import Cells
 from approx.covers import Cover
@@ -554,7 +554,7 @@ class Failing:
 
 
 def test_ctrl_c_while_tasks_run_keeps_what_was_known(monkeypatch):
-    monkeypatch.setattr(branch, "_BATCH", 4)
+    monkeypatch.setattr(_halving, "_BATCH", 4)
     problem = sixty_cells()
     serial = check(problem, tol=1e-5)
     bracket = check(problem, tol=1e-5, executor=Failing(KeyboardInterrupt()))
@@ -562,7 +562,7 @@ def test_ctrl_c_while_tasks_run_keeps_what_was_known(monkeypatch):
 
 
 def test_an_oracle_that_does_not_pickle_is_named(monkeypatch):
-    monkeypatch.setattr(branch, "_BATCH", 4)
+    monkeypatch.setattr(_halving, "_BATCH", 4)
     problem = sixty_cells()
     with pytest.raises(TypeError, match="parts that pickle"):
         check(problem, tol=1e-5, executor=Failing(pickle.PicklingError("Can't pickle <lambda>")))
@@ -574,7 +574,7 @@ def test_an_oracle_that_does_not_pickle_is_named(monkeypatch):
 
 def test_executor_gives_the_same_bracket(monkeypatch):
     problem = sixty_cells()
-    monkeypatch.setattr(branch, "_BATCH", 4)
+    monkeypatch.setattr(_halving, "_BATCH", 4)
     serial = check(problem, tol=1e-5)
     assert serial.status == "converged"
     with ThreadPoolExecutor(2) as threads:
@@ -769,7 +769,7 @@ MUTANTS = {
     "undecided points counted as outside": (_boxes.Problem, "look", "(~closed & (counts == 0))", "~closed"),
     "undecided points counted as inside": (_boxes.Problem, "look", "closed & (counts == 1)", "counts >= 1"),
     "NaN accepted": (_boxes.Problem, "_usable", "proper = low <= high", "proper = ~(low > high)"),
-    "verdict inverted": (branch._Search, "bracket", "upper <= limits.eps", "not upper < limits.eps"),
+    "verdict inverted": (branch, "_bracket", "upper <= limits.eps", "not upper < limits.eps"),
     "margin of thresholds dropped": (cells.Cells, "thresholds", "(terms + 16) * _ULP", "0.0"),
     "margin of norms dropped": (_boxes.Problem, "__init__", "1 + (m + 8) * _ULP, 1 - (m + 8) * _ULP", "1.0, 1.0"),
     "misses inverted": (cells, "_refine", "near > outer[i]", "near <= outer[i] / 2"),
@@ -782,7 +782,7 @@ MUTANTS = {
     "part of the box lost": (_boxes, "_halve", "= cut[half]", "= cut[half] + (1e-3 if bound is lower else 0.0)"),
     "boxes of a ball dropped": (_boxes.Problem, "meets_domain", "radius * self._wide", "radius / 2"),
     "points beyond a ball": (_boxes.Problem, "_holds", "<= self.ball.radius", "<= 2 * self.ball.radius"),
-    "small boxes forgotten": (branch._Search, "_expand", "self.retire(parts, np.flatnonzero(final))", "pass"),
+    "small boxes forgotten": (_halving.Search, "_expand", "self.retire(parts, np.flatnonzero(final))", "pass"),
     "union proved with a gap": (_union, "_prove", "size < 0.0", "size < 1e-3"),
     "union without gradients": (_union, "_prove", "total += 2.0 * abs(component)", "pass"),
     "union without curvature": (_union, "_measure", "value * value + spread * spread", "value * value"),

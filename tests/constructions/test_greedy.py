@@ -3,14 +3,13 @@
 import importlib
 import math
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from approx import targets
 from approx.affine import AffineMap
-from approx.certification.branch import branch_and_bound
+from approx.certification.holes import holes
 from approx.domains import Ball, Box, WholeSpace
 from approx.targets import Target
 from constructions import build
@@ -357,20 +356,67 @@ def test_holes_are_patched():
     assert_good(missing, f, 0.3, box, box.sample(20_000), captured=True)
 
 
-def test_bounds_that_meet_about_eps_are_decided(monkeypatch):
-    f, eps, calls = sine(), 0.35, []
+def problem_of(target, eps, *, everywhere=True, value=0.0):
+    options = {"values": "chebyshev", "overlap": 1e-6, "max_cells": 1000}
+    affine = flat(target, value)
+    return Problem.parse("test", target, eps, target.domain, everywhere=everywhere, affine=affine, **options)
 
-    def undecided_first(*args, **options):
-        bracket = branch_and_bound(*args, **options)
-        calls.append(bracket)
-        close = {"status": "converged", "lower": eps * (1 - 1e-4), "upper": eps * (1 + 1e-4)}
-        return replace(bracket, **close) if len(calls) == 1 else bracket
 
-    monkeypatch.setattr(_proving, "branch_and_bound", undecided_first)
-    cover = greedy(f, eps, f.domain, everywhere=True, affine=flat(f))
-    assert len(calls) == 2
-    assert cover.error_bound <= eps
-    assert "1 of them patches" in cover.strategy
+def spoiled(f, eps, by):
+    """Cells of a cover whose values are off by so much."""
+    cover = greedy(f, 0.9 * eps, f.domain, everywhere=True, affine=flat(f))
+    shift = by * (-1.0) ** np.arange(len(cover))
+    return [
+        Cell(center, matrix, value + off, 0.0)
+        for center, matrix, value, off in zip(cover.centers, cover.matrices, cover.values, shift, strict=True)
+    ]
+
+
+def test_all_holes_are_patched_together(monkeypatch):
+    f, eps, calls = sine(), 0.2, []
+
+    def counted(*args, **options):
+        calls.append(holes(*args, **options))
+        return calls[-1]
+
+    cells = spoiled(f, eps, 0.04)
+    monkeypatch.setattr(_proving, "holes", counted)
+    cover = prove(problem_of(f, eps), cells, f.domain)
+    assert_good(cover, f, eps, f.domain, f.domain.sample(40_000), captured=False)
+    patches = len(cover) - len(cells)
+    assert len(calls) <= 3 and len(calls[0]) > patches > 10
+    assert f"{patches} of them patches" in cover.strategy
+    # The claim is about the cover with all its patches.
+    assert calls[-1].proved and cover.error_bound == calls[-1].elsewhere
+    np.testing.assert_array_equal(cover.values[patches:, 0], [cell.value[0] for cell in cells])
+
+
+def test_a_hole_without_a_patch_leaves_the_cover_unproved(monkeypatch):
+    f, eps = sine(), 0.2
+    cells = spoiled(f, eps, 0.04)
+    monkeypatch.setattr(_proving, "_ROUNDS", 3)
+    monkeypatch.setattr(_proving, "_TOGETHER", 1)
+    cover = prove(problem_of(f, eps), cells, f.domain)
+    assert len(cells) < len(cover) <= len(cells) + 3
+    assert math.isnan(cover.error_bound)
+
+
+def test_bounds_that_meet_about_eps_are_decided():
+    f = targets.from_expression("0.35 + 0*x*y", domain=Box.cube(2, 1.0))
+    cover = prove(problem_of(f, 0.35), [], f.domain)  # |f - L| = eps, and interval bounds are a little more
+    assert len(cover) == 1 and "1 of them patches" in cover.strategy and cover.error_bound <= 0.35
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_fewest_sets_have_all_numbers(seed):
+    rng = np.random.default_rng(seed)
+    sets = [np.unique(np.append(rng.integers(0, 50, rng.integers(1, 12)), i)) for i in range(50)]
+    chosen = _proving._fewest(sets, 50)
+    left = set(range(50))
+    for i in chosen:  # the rule, by trying all sets
+        assert len(left & set(sets[i])) == max(len(left & set(other)) for other in sets)
+        left -= set(sets[i])
+    assert not left and len(chosen) < 40
 
 
 def random_problem(seed, n, bad=40, good=60):
