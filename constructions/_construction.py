@@ -110,6 +110,7 @@ class Builder:
             to meet eps all the same; tries : take the best of so many searches. See `covers.greedy`
         samples, seed : for the measurement; verify=False skips it
         prove : also certify an upper bound where that is quick: n <= 10, at most 50,000 layers, 20 seconds
+        progress : show bars while it searches, measures and proves
         Raises ValueError with what to change: eps <= 0 or NaN, a domain the construction cannot serve, a claimed
         Lipschitz constant or tail that sampling refutes, too many layers; ToleranceMissed for a measured error above
         eps.

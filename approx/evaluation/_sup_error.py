@@ -30,7 +30,7 @@ __all__ = ["sup_error"]
 Array = NDArray[np.float64]
 
 _CALL = "sup_error"
-_DENSE_WORK = 1e11  # points times layers: about a minute on two cores
+_DENSE_WORK = 1e11  # points times weights: from ten seconds up
 _COMPARED = 4096  # points at which a cover must agree with its network
 _NEAR = 1e-9  # how far from a boundary its two sides are looked at, for coordinates of order one
 
@@ -65,7 +65,7 @@ def sup_error(
     progress : show a progress bar
     engine : how a RadialNetwork is evaluated, see `RadialNetwork.forward`. "cover" picks the worst points by the
         cover, once it has agreed with the network at thousands of points, and evaluates the network at those; "auto"
-        does so where the network itself would take minutes
+        does so where the network itself would take more than some ten seconds
     executor : a concurrent.futures executor that the points are spread over, in at most 32 tasks for each kind of
         point; the result is the same. A pool of processes needs a network and a target that pickle
 
@@ -265,7 +265,8 @@ def _screen(
     """At how many points the cover agreed with the network, 0 if it is not to pick the points; the network's engine."""
     _checks.one_of(_CALL, "engine", engine, (*ENGINES, "cover"))
     known = cover if cover is not None and len(cover) and isinstance(network, RadialNetwork) else None
-    wanted = engine == "cover" or (engine == "auto" and known is not None and samples * network.depth > _DENSE_WORK)
+    slow = known is not None and samples * network.stored_numbers > _DENSE_WORK
+    wanted = engine == "cover" or (engine == "auto" and slow)
     if not wanted:
         return 0, engine
     if known is not None:

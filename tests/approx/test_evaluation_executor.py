@@ -11,7 +11,7 @@ import constructions
 from approx import targets
 from approx.covers import Cover
 from approx.domains import Box
-from approx.evaluation import sup_error
+from approx.evaluation import _sup_error, sup_error
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,15 @@ def test_the_cover_finds_the_worst_points_of_the_network(built):
     assert (by_cover.network_value == built.network.evaluate(x)[0]).all()
     assert by_cover.lower == pytest.approx(abs(built.network.evaluate(x) - built.target(x))[0, 0], abs=1e-15)
     assert "picked by the cover" in by_cover.rests_on[0]
+
+
+def test_the_cover_picks_by_itself_where_the_network_is_slow(built, monkeypatch):
+    dense = sup_error(built, samples=1000)
+    monkeypatch.setattr(_sup_error, "_DENSE_WORK", 1000 * built.network.stored_numbers - 1)
+    picked = sup_error(built, samples=1000)
+    assert "picked" in picked.rests_on[0] and "picked" not in dense.rests_on[0]
+    assert picked.lower == pytest.approx(dense.lower, rel=1e-6)
+    assert "picked" not in sup_error(built.network, built.target, samples=1000).rests_on[0]  # no cover, none to pick
 
 
 def test_a_cover_that_is_not_the_networks_is_not_trusted(built):
