@@ -5,6 +5,7 @@ A message has four parts: the call, what it received, what it requires, and what
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
 from collections.abc import Iterable
@@ -122,5 +123,11 @@ def one_of(call: str, name: str, value: Any, names: Iterable[str]) -> str:
     """`value` as one of `names`. Raises ValueError that lists them."""
     known = sorted(names)
     if value not in known:
-        raise ValueError(message(call, f"{name} = {show(value)}", f"one of {', '.join(known)}", "Check the spelling."))
+        raise ValueError(message(call, f"{name} = {show(value)}", f"one of {', '.join(known)}", spelling(value, known)))
     return value
+
+
+def spelling(word: Any, names: Iterable[str], otherwise: str = "Check the spelling.") -> str:
+    """What to do about an unknown name: take one that is close to it, or `otherwise` where none is."""
+    close = difflib.get_close_matches(str(word).lower(), list(names), n=2)
+    return f"Did you mean {' or '.join(close)}?" if close else otherwise

@@ -14,7 +14,6 @@ whole path. To add one, write its module with a `BUILDER` and list it here.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from dataclasses import replace
 from typing import Any, Literal, overload
@@ -139,6 +138,5 @@ def _check_names(options: dict[str, Any], function: Any) -> None:
     known = [name for name, parameter in kinds.items() if parameter.kind is parameter.KEYWORD_ONLY]
     strange = [name for name in options if name not in kinds]
     if strange and known:
-        close = difflib.get_close_matches(strange[0], known, n=1)
-        action = f"Did you mean {close[0]}?" if close else "Leave it out."
+        action = _checks.spelling(strange[0], known, "Leave it out.")
         raise TypeError(_checks.message("build", f"{strange[0]}=", f"one of {', '.join(known)}", action))

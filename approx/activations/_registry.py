@@ -60,8 +60,9 @@ def activation(name: str, **parameters: Any) -> RadialActivation:
     """
     kind = _by_plain_name().get(_plain(name)) if isinstance(name, str) else None
     if kind is None:
-        required = f"one of {', '.join([*sorted(KINDS), *sorted(_ALIASES)])}"
-        raise ValueError(_checks.message("activation", f"name = {_checks.show(name)}", required, "Check the spelling."))
+        known = [*sorted(KINDS), *sorted(_ALIASES)]
+        received, required = f"name = {_checks.show(name)}", f"one of {', '.join(known)}"
+        raise ValueError(_checks.message("activation", received, required, _checks.spelling(name, known)))
     takes = arguments(kind)
     if not parameters.keys() <= set(takes):
         received = f"parameters {', '.join(sorted(parameters))}"

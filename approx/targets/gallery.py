@@ -6,7 +6,6 @@ dimension it is not defined in. The constants are derived beside each function.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -245,8 +244,7 @@ def get(name: str, **options: object) -> Target:
     'franke'
     """
     if not isinstance(name, str) or name not in GALLERY:
-        close = difflib.get_close_matches(str(name).lower(), GALLERY, n=2, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(close)}?" if close else "Check the spelling."
+        hint = _checks.spelling(name, GALLERY)
         required = f"one of {', '.join(GALLERY)}"
         raise ValueError(_checks.message("targets.get", f"name = {_checks.show(name)}", required, hint))
     return GALLERY[name](**options)

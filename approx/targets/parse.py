@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -60,8 +59,7 @@ def parse_target(
             received = f"dim = {dim} for {spec!r}, which holds a function on R^{target.dim_in}"
             raise ValueError(_checks.message(call, received, f"dim = {target.dim_in}", "Drop dim."))
     else:
-        close = difflib.get_close_matches(spec.lower(), GALLERY, n=2, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(close)}?" if close else "Formulas start with expr:, as in 'expr:x^2 - y'."
+        hint = _checks.spelling(spec, GALLERY, "Formulas start with expr:, as in 'expr:x^2 - y'.")
         required = f"one of {', '.join(GALLERY)}; expr:FORMULA; or a file ({', '.join(SUFFIXES)})"
         raise ValueError(_checks.message(call, _checks.show(spec), required, hint))
     if lipschitz is not None:

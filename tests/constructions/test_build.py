@@ -223,6 +223,8 @@ def test_eps_must_be_positive_and_finite(eps):
         (lambda: build(GAUSSIAN, 0.1, cover="finest"), ValueError, "strategy = 'finest'; required one of adaptive"),
         (lambda: build(GAUSSIAN, 0.1, values="mean"), ValueError, "values = 'mean'; required one of center"),
         (lambda: build(GAUSSIAN, 0.1, maps="fancy"), ValueError, "maps = 'fancy'; required one of conditioned, paper"),
+        (lambda: build(GAUSSIAN, 0.1, cover="gready"), ValueError, "one of adaptive, .*Did you mean greedy"),
+        (lambda: build(GAUSSIAN, 0.1, cover="quilt"), ValueError, "one of adaptive, .*Check the spelling"),
         (lambda: build(GAUSSIAN, 0.1, dtype=torch.float16), ValueError, "dtype torch.float16; required torch.float64"),
         (lambda: build(GAUSSIAN, 0.1, dtype="float32"), ValueError, "dtype 'float32'; required torch.float64"),
         (lambda: build(GAUSSIAN, 0.1, max_layers=0), ValueError, "1 <= max_layers"),
