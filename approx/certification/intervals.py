@@ -29,6 +29,8 @@ UNIT = 2.0**-52  # at least one unit in the last place of x is below |x| * UNIT 
 TINY = np.finfo(np.float64).tiny  # the least normal number: safe even where subnormal numbers are flushed to zero
 ELEMENTARY = 8  # units in the last place
 PHASE = 2.0**-50  # relative error allowed when an argument is counted in turns
+_NEAR_ZERO, _FARTHEST = 2.0**12, 2.0**54  # |x| from which turns are counted in two parts, and up to which they are
+_SECOND = {np.pi: 1.2246467991473532e-16, 2 * np.pi: 2.4492935982947064e-16}  # pi and 2 pi less their float64
 
 
 class IntervalError(ValueError):
@@ -60,7 +62,8 @@ class Interval(Operand):
     lo <= hi, lo < inf and hi > -inf; an infinite end means unbounded on that side. Ufuncs and other numpy functions on
     Intervals return Intervals that hold every value which the function takes on the boxes; constants may be mixed in.
     A function that is undefined on part of a box (a root, a logarithm) is enclosed where it is defined. Subexpressions
-    of constants alone are what numpy computes from them.
+    of constants alone are what numpy computes from them. Turning points of sin and cos, and poles of tan, are told apart
+    up to |x| = 2^54 (1.8e16); beyond, any box may hold one.
 
     Raises ValueError for NaN or lo > hi; TypeError for functions it cannot follow and for data-dependent branches;
     IntervalError where a function is undefined on a whole box.
@@ -294,9 +297,37 @@ def _cosh(a: Interval) -> Interval:
 
 
 def _turns(a: Interval, period: float) -> tuple[Array, Array]:
-    """The ends counted in periods, outward by more than the rounding of that count."""
-    low, high = a.lo / period, a.hi / period
-    return low - (np.abs(low) + 1) * PHASE, high + (np.abs(high) + 1) * PHASE
+    """The ends counted in periods, from a whole number of them, outward by more than the rounding of that count."""
+    size = np.maximum(np.abs(a.lo), np.abs(a.hi))
+    if not (size > _NEAR_ZERO).any():
+        low, high = a.lo / period, a.hi / period
+        return low - (np.abs(low) + 1) * PHASE, high + (np.abs(high) + 1) * PHASE
+    known = size <= _FARTHEST
+    (first, low), (last, high) = (_reduced(np.where(known, end, 0.0), period) for end in (a.lo, a.hi))
+    high = high + (last - first)
+    low, high = low - (np.abs(low) + 1) * (16 * PHASE), high + (np.abs(high) + 1) * (16 * PHASE)
+    return np.where(known, low, -np.inf), np.where(known, high, np.inf)
+
+
+def _reduced(x: Array, period: float) -> tuple[Array, Array]:
+    """x / period for |x| <= 2^54 as a whole number and a rest that is off by less than 2^-47.
+
+    With the period as p + s, s its second part, and q < 2^53, the product q p is a sum of two floats without error
+    (Dekker 1971), x - q p has one rounding or none, and q times what p + s lack is below 2^-50.
+    """
+    count = np.rint(x / period)
+    product = count * period
+    count_high, period_high = _upper_half(count), _upper_half(np.float64(period))
+    count_low, period_low = count - count_high, period - period_high
+    lost = (count_high * period_high - product) + count_high * period_low + count_low * period_high
+    lost = lost + count_low * period_low
+    return count, (((x - product) - lost) - count * _SECOND[period]) / period
+
+
+def _upper_half(x: Any) -> Any:
+    """x rounded to 26 digits."""
+    scaled = x * (2.0**27 + 1)
+    return scaled - (scaled - x)
 
 
 def _meets(low: Array, high: Array, phase: float) -> NDArray[np.bool_]:

@@ -122,7 +122,7 @@ def test_point_intervals_are_narrow(name):
     function, _, low, high = UNARY[name]
     x = numbers(np.random.default_rng(1), CASES, low, high)
     if name in ("sin", "cos"):
-        x = x[np.abs(x) < 1e6]
+        x = x[np.abs(x) < 1.8e16]  # 2^54
     result = function(Interval(x, x))
     scale = 1.0 if name in ("sin", "cos") else np.maximum(np.abs(result.lo), np.abs(result.hi))
     assert (result.width <= 20 * 2.0**-52 * scale + 1e-306).all()
@@ -168,6 +168,46 @@ def test_turning_points_are_exact():
     assert sine.hi[0] == 1 and sine.lo[1] == -1 and cosine.lo[2] == -1 and cosine.hi[4] == 1 and cosine.hi[3] < 1
     assert (np.square(boxes).lo[4], np.abs(boxes).lo[4], (boxes**4).lo[4]) == (0, 0, 0)
     assert math.isinf(np.tan(boxes).hi[0]) and np.tan(boxes).hi[3] < 0.21
+
+
+@pytest.mark.parametrize("period", [np.pi, 2 * np.pi])
+def test_large_arguments_are_counted_in_turns(period):
+    """Against ball arithmetic, with floats that are nearly multiples of the period among them."""
+    exact = arb.pi() * round(period / np.pi)
+    rng = np.random.default_rng(0)
+    x = 2.0 ** rng.uniform(0, 54, 3000) * rng.choice([-1, 1], 3000)
+    near = [float((arb(k) / 2 * exact).mid()) for k in (2.0 ** rng.uniform(0, 51, 3000)).astype(np.int64).tolist()]
+    x = np.concatenate([x, near, np.nextafter(near, 0), [2.0**54, -(2.0**54), 0.0]])
+    count, rest = intervals._reduced(x, period)
+    assert (count == np.rint(count)).all() and (np.abs(rest) < 3).all()
+    for v, k, r in zip(x.tolist(), count.tolist(), rest.tolist(), strict=True):
+        assert abs(arb(v) / exact - arb(k) - arb(r)) < 2.0**-47
+
+
+@pytest.mark.parametrize("start", [1e4, 1e8, 1e12, 1e15, 1.7e16])
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_ranges_far_from_zero_are_exact(name, start):
+    """The extremes are those of the ends and of the turning points, which ball arithmetic finds."""
+    function, at_points, _, _ = UNARY[name]
+    rng = np.random.default_rng(1)
+    lo = start * (1 + 0.01 * rng.random(500))
+    hi = lo + rng.uniform(0, 7, 500)
+    found = function(Interval(lo, hi))
+    assert (found.lo > -1).any() and (found.hi < 1).any()
+    shift = arb(1) / 4 if name == "sin" else arb(0)
+    for low, high, a, b in zip(lo.tolist(), hi.tolist(), found.lo.tolist(), found.hi.tolist(), strict=True):
+        ends = [float(at_points(arb(end))) for end in (low, high)]
+        for phase, bound, sign in ((shift, b, 1), (shift + arb(1) / 2, a, -1)):
+            first, last = (arb(end) / (2 * arb.pi()) - phase for end in (low, high))
+            inside = bool(first.ceil() <= last.floor())
+            best = 1.0 if inside else max(sign * end for end in ends)
+            assert abs(sign * bound - best) < 1e-12
+
+
+def test_beyond_what_can_be_counted_waves_are_between_their_extremes():
+    far = np.sin(Interval([2.0**55, -np.inf], [2.0**55 + 8, 3.0]))
+    assert far.lo.tolist() == [-1.0, -1.0] and far.hi.tolist() == [1.0, 1.0]
+    assert math.isinf(np.tan(Interval([2.0**55], [2.0**55 + 8])).hi[0])
 
 
 SPECIAL = [-np.inf, -LARGEST, -2.0, -1e-310, -0.0, 0.0, 5e-324, 1.0, 3.0, 1e200, LARGEST, np.inf]
