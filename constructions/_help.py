@@ -187,7 +187,8 @@ why.
   --baselines radial,relu   trained networks, grid: a constant per cell of a grid, rbf: scipy's RBFInterpolator; each
                             with at most the parameters of the smallest network built for that tolerance, on the
                             target's compact domain. Their error is the largest at samples
-  --cache FILE              a sweep that was interrupted goes on where it was. Use a new file when the package changes
+  --cache FILE              a sweep that Ctrl-C interrupted (status 130) goes on where it was; without, the table of the
+                            finished points is shown all the same. Use a new file when the package changes
 
 --json prints rows (target, dim_in, builder, cover, eps, hidden_layers, parameters, lower, upper, claim, depth_bound,
 theory, seconds, baseline and note of each), orders, interrupted and files.

@@ -62,7 +62,7 @@ class Interval(Operand):
     lo <= hi, lo < inf and hi > -inf; an infinite end means unbounded on that side. Ufuncs and other numpy functions on
     Intervals return Intervals that hold every value which the function takes on the boxes; constants may be mixed in.
     A function that is undefined on part of a box (a root, a logarithm) is enclosed where it is defined. Subexpressions
-    of constants alone are what numpy computes from them. Turning points of sin and cos, and poles of tan, are told apart
+    of constants alone are what numpy computes from them. Turning points of sin and cos and poles of tan are told apart
     up to |x| = 2^54 (1.8e16); beyond, any box may hold one.
 
     Raises ValueError for NaN or lo > hi; TypeError for functions it cannot follow and for data-dependent branches;

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Executor, Future, as_completed
 from dataclasses import dataclass, field, replace
+from types import FrameType
 from typing import Any
 
 import torch
@@ -82,10 +85,11 @@ def sweep(
         are skipped with a warning
     progress : show a bar
 
-    A build that is refused (ValueError, MemoryError) gives a row that says why. An interrupt (Ctrl-C) returns the rows
-    that are done. Every point is computed on one thread, since several change the last digits of sums; a proof that
-    its time budget ends may differ from run to run. Raises TypeError or ValueError for no targets, tolerances or
-    methods, eps that is not positive, unknown baselines, and a cache that is another kind of file.
+    A build that is refused (ValueError, MemoryError) gives a row that says why. An interrupt (Ctrl-C) returns the
+    rows that are done; the point at work is none of them, even if its own proof or training keeps what it has.
+    Every point is computed on one thread, since several change the last digits of sums; a proof that its time
+    budget ends may differ from run to run. Raises TypeError or ValueError for no targets, tolerances or methods,
+    eps that is not positive, unknown baselines, and a cache that is another kind of file.
 
     >>> from functools import partial
     >>> import constructions
@@ -203,16 +207,37 @@ def _run(
     return True
 
 
+def _whole(work: Callable[..., RateRow], *arguments: Any) -> RateRow:
+    """work(*arguments), unless Ctrl-C came, which proofs, searches and training take as the end of their budget."""
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        return work(*arguments)
+    interrupts = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        row = work(*arguments)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupts:
+        raise KeyboardInterrupt
+    return row
+
+
 def _serial(tasks: Mapping[str, _Task]) -> Iterator[tuple[str, RateRow]]:
     for key, task in tasks.items():
-        yield key, task.work(*task.arguments)
+        yield key, _whole(task.work, *task.arguments)
 
 
 def _shared(tasks: Mapping[str, _Task], executor: Executor) -> Iterator[tuple[str, RateRow]]:
     futures: dict[Future[RateRow], str] = {}
     try:
         for key, task in tasks.items():
-            futures[executor.submit(task.work, *task.arguments)] = key
+            futures[executor.submit(_whole, task.work, *task.arguments)] = key
         for future in as_completed(futures):
             yield futures[future], future.result()
     except CancelledError:

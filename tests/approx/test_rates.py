@@ -2,8 +2,11 @@
 
 import csv
 import io
+import itertools
 import json
 import math
+import os
+import signal
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -11,9 +14,12 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
+import torch
 
+import approx
 import constructions
-from approx import Ball, Box, targets
+from approx import AffineMap, Ball, Box, targets
+from approx.certification import Cells, branch_and_bound
 from approx.rates import BASELINES, Budget, Method, RateRow, RateTable, baseline, sweep
 from constructions import rates
 
@@ -184,6 +190,51 @@ def test_an_interrupt_keeps_what_is_done(tmp_path):
     built.clear()
     rest = sweep(GAUSSIAN, [0.4, 0.3, 0.2], ways, cache=file)
     assert built == [0.2] and not rest.interrupted and len(rest.rows) == 3
+
+
+@pytest.mark.parametrize("taken_by", ["proof", "training", "nothing"])
+def test_an_interrupt_that_a_point_takes_for_its_own_ends_the_sweep(taken_by, tmp_path):
+    """Proofs and training end at Ctrl-C with what they have; such a point is neither in the table nor in the cache."""
+    at_work = []
+
+    def interrupt():
+        at_work.append("interrupted")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    class Identity:
+        calls = 0
+
+        def range(self, lower, upper):
+            self.calls += 1
+            if self.calls == 5:  # the first look at the whole domain is over
+                interrupt()
+            return lower, upper
+
+    def build(target, eps):
+        if eps == 0.3 and taken_by == "proof":
+            cells, affine = Cells([[0.0]], [1.0]), AffineMap([[1.0]], [0.0])
+            found = branch_and_bound(cells, [[0.25]], affine, Identity(), Box([-2.0], [2.0]), tol=1e-9)
+            at_work.append(found.status)
+        elif eps == 0.3 and taken_by == "training":
+            x = torch.linspace(0, 1, 8).double()[:, None]
+            network = approx.training.random_network((1, 2, 1), seed=0)
+            epochs = itertools.count()
+            run = approx.train(network, x, x, epochs=10**9, watch=lambda _: interrupt() if next(epochs) == 3 else 0.0)
+            at_work.append(run.stopped)
+        elif eps == 0.3:
+            interrupt()
+        return constructions.build(target, eps, **QUICK)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        ways, file = [Method("b", "c", build)], tmp_path / "sweep.jsonl"
+        table = sweep(GAUSSIAN, [0.4, 0.3, 0.2], ways, cache=file)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert table.interrupted and [r.eps for r in table.rows] == [0.4]
+    assert at_work == ["interrupted", *{"proof": ["budget"], "training": ["interrupted"], "nothing": []}[taken_by]]
+    assert file.read_text().count('"key"') == 1
 
 
 def test_an_interrupt_cancels_what_waits():
