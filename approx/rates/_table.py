@@ -178,10 +178,6 @@ class RateTable:
         """The rows of both."""
         return RateTable((*self.rows, *other.rows), self.interrupted or other.interrupted)
 
-    def without_times(self) -> tuple[dict[str, Any], ...]:
-        """The rows as dicts, without what differs from run to run."""
-        return tuple({k: v for k, v in asdict(row).items() if k != "seconds"} for row in self.rows)
-
     def to_dict(self) -> dict[str, Any]:
         """Rows, orders and whether it was interrupted, JSON-able."""
         orders = [
