@@ -47,7 +47,8 @@ def auto(
 ) -> Cover:
     """The cover with the fewest cells: `nested` where f has known level sets, unless `apart` finds fewer; else `apart`.
 
-    Options and errors: as for the other strategies. The cover's `strategy` says which it is, and against what.
+    Options and errors: as for the other strategies; where all need more than max_cells, the refusal of the one that
+    needs the fewest. The cover's `strategy` says which it is, and against what.
 
     >>> from approx import targets
     >>> f = targets.gaussian(dim=2)
@@ -56,8 +57,10 @@ def auto(
     """
     try:
         shells = nested(target, eps, domain, max_cells=max_cells, **options)
-    except (NotNested, TooManyCells):
+    except NotNested:
         return apart(target, eps, domain, max_cells=max_cells, **options)
+    except TooManyCells as refusal:
+        return _unless_fewer(refusal, apart, target, eps, domain, max_cells=max_cells, **options)
     if len(shells) <= 1:
         return shells
     try:
@@ -83,8 +86,8 @@ def apart(
         return adaptive(target, eps, domain, max_cells=max_cells, **options)
     try:
         even = uniform(target, eps, domain, max_cells=max_cells, **options)
-    except TooManyCells:
-        cover = adaptive(target, eps, domain, max_cells=max_cells, **options)
+    except TooManyCells as refusal:
+        cover = _unless_fewer(refusal, adaptive, target, eps, domain, max_cells=max_cells, **options)
         return replace(cover, strategy=f"{cover.strategy} (auto: uniform has too many cells)")
     if len(even) <= 1:
         return even
@@ -93,6 +96,14 @@ def apart(
     except TooManyCells:
         return replace(even, strategy=f"{even.strategy} (auto: adaptive has no fewer cells)")
     return replace(cover, strategy=f"{cover.strategy} (auto: uniform has {len(even):,} cells)")
+
+
+def _unless_fewer(refusal: TooManyCells, strategy: Callable[..., Cover], *args: Any, **options: Any) -> Cover:
+    """The cover of that strategy; if it is refused as well, raises the refusal that needs fewer cells."""
+    try:
+        return strategy(*args, **options)
+    except TooManyCells as other:
+        raise min(other, refusal, key=lambda error: error.count) from None
 
 
 def make(

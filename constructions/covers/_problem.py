@@ -28,7 +28,7 @@ _SPACINGS = 8  # a cell's overlap must be worth this many units in the last plac
 
 
 class TooManyCells(ValueError):
-    """A cover would need more cells than it may have.
+    """A cover would need more cells than it may have; `count` is how many, roughly: math.inf where nothing is known.
 
     >>> from approx import targets
     >>> from constructions import covers
@@ -39,6 +39,13 @@ class TooManyCells(ValueError):
     ...     print("a larger eps, or another strategy")
     a larger eps, or another strategy
     """
+
+    def __init__(self, message: str, count: float = math.inf):
+        super().__init__(message)
+        self.count = count
+
+    def __reduce__(self) -> tuple[type[TooManyCells], tuple[str, float]]:
+        return type(self), (str(self), self.count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,15 +217,16 @@ class Problem:
         box = self.to_cover.bounding_box()
         return float(max(np.abs(box.lower).max(), np.abs(box.upper).max()))
 
-    def too_many(self, cells: str) -> TooManyCells:
-        """The refusal when a cover would be too large; `cells` says what it would need."""
+    def too_many(self, cells: str, count: float) -> TooManyCells:
+        """The refusal when a cover would be too large; `cells` and `count` say what it would need."""
         return TooManyCells(
             _checks.message(
                 self.call,
                 f"eps = {self.eps:g} on {self.region}, which takes {cells}",
                 f"at most max_cells = {self.max_cells}",
                 "Use a larger eps, a smaller domain or another cover, or raise max_layers (here max_cells).",
-            )
+            ),
+            count,
         )
 
     def finish(

@@ -65,7 +65,7 @@ def prove(
             break
         cover = _on_top(cover, *_patches(problem, oracle, found, area.diameter))
     if len(cover) > problem.max_cells:
-        raise problem.too_many(f"{len(cover)} ellipsoids")
+        raise problem.too_many(f"{len(cover)} ellipsoids", len(cover))
     words = f"{cover.strategy}, {len(cover) - count} of them patches" if len(cover) > count else cover.strategy
     error = max(found.elsewhere, problem.known_tail) if found.proved else np.nan
     return replace(cover, strategy=words, error_bound=error)

@@ -86,13 +86,13 @@ def leaves(
     least = ranked[0][0]
     roughly = "more than 1e+308" if least == math.inf else f"roughly {least:.3g}"
     if least > _SLACK * problem.max_cells + 100:
-        raise problem.too_many(f"{roughly} cells or more, judged from {_PATHS} points")
+        raise problem.too_many(f"{roughly} cells or more, judged from {_PATHS} points", least)
     best, limit = None, problem.max_cells
     for _, i in ranked:
         if trees[i].grow(limit):
             best, limit = trees[i], trees[i].count - 1
     if best is None:
-        raise problem.too_many(f"{roughly} cells, judged from {_PATHS} points, and outgrew the limit")
+        raise problem.too_many(f"{roughly} cells, judged from {_PATHS} points, and outgrew the limit", least)
     return best.cells()
 
 

@@ -114,7 +114,7 @@ def greedy(
     cells, stopped = search.run(tries)
     problem = search.problem
     if stopped == "max_cells":
-        raise problem.too_many(f"more than {problem.max_cells} ellipsoids")
+        raise problem.too_many(f"more than {problem.max_cells} ellipsoids", problem.max_cells + 1)
     if stopped == "painted":
         return prove(problem, cells, area)
     because = "interrupted" if stopped == "interrupted" else f"ended by max_seconds = {max_seconds:g}"

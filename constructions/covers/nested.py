@@ -80,7 +80,7 @@ def nested(problem: Problem) -> Cover:
         raise _refusal(problem, str(obstacle)) from obstacle
     cover = min(found, key=len)
     if len(cover) > problem.max_cells:
-        raise problem.too_many(f"{len(cover):,} cells")
+        raise problem.too_many(f"{len(cover):,} cells", len(cover))
     return cover
 
 

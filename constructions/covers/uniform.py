@@ -103,7 +103,7 @@ def _layout(problem: Problem, radius: float, values: str) -> _Layout | None:
     slack = _SLACK_IF_PRUNED if problem.everywhere else _SLACK
     if predicted > slack * problem.max_cells + 100:
         about = "more than 1e+308" if predicted == math.inf else f"about {predicted:.6g}"
-        raise problem.too_many(f"{about} cells of radius {radius:.3g}")
+        raise problem.too_many(f"{about} cells of radius {radius:.3g}", predicted)
     problem.require_resolution(radius)
     box, lattice = region.bounding_box(), None
     if _circumradius(region) <= rho:
@@ -121,7 +121,7 @@ def _layout(problem: Problem, radius: float, values: str) -> _Layout | None:
     error = float(served[~kept].max(initial=0.0))
     centers = centers[kept]
     if len(centers) > problem.max_cells:
-        raise problem.too_many(f"{len(centers)} cells of radius {radius:.3g}")
+        raise problem.too_many(f"{len(centers)} cells of radius {radius:.3g}", len(centers))
     chosen, bounds = certify(problem, centers, radius, values, stop=True)
     if (bounds > problem.eps).any():
         return None

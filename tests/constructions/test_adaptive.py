@@ -1,4 +1,5 @@
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -270,8 +271,31 @@ def test_apart_refuses_when_both_do_and_serves_when_one_does():
     assert cover.strategy == "adaptive (auto: uniform has too many cells)"
     with pytest.raises(TooManyCells, match=r"max_cells = 10"):
         apart(f, 0.05, f.domain, max_cells=10, **options)
+    with pytest.raises(TooManyCells, match=r"adaptive cover: .* roughly"):  # uniform needs more
+        apart(f, 0.05, f.domain, max_cells=10, **options)
     g = hill(2, lipschitz=None, residual_lipschitz=None)
     assert apart(g, 0.2, g.domain, everywhere=True, affine=g.affine).strategy == "adaptive"
+
+
+def test_the_refusal_names_the_least_number_of_cells():
+    f = targets.gaussian()
+    options = {"everywhere": True, "affine": f.affine, "values": "chebyshev"}
+    shells = len(make("nested", f, 0.02, f.domain, **options))
+    assert 5 < shells < len(make("adaptive", f, 0.02, f.domain, **options)) / 10
+    with pytest.raises(TooManyCells, match=rf"nested cover: .* which takes {shells} cells") as refused:
+        make("auto", f, 0.02, f.domain, max_cells=5, **options)
+    assert refused.value.count == shells
+    copy = pickle.loads(pickle.dumps(refused.value))  # as processes of a sweep send it
+    assert type(copy) is TooManyCells and (str(copy), copy.count) == (str(refused.value), shells)
+    g, counts = targets.franke(), []
+    options = {"everywhere": False, "affine": flat(2), "values": "chebyshev", "max_cells": 3}
+    for cover in ("uniform", "adaptive"):
+        with pytest.raises(TooManyCells) as refused:
+            make(cover, g, 0.2, g.domain, **options)
+        counts.append(refused.value.count)
+    with pytest.raises(TooManyCells) as refused:
+        make("auto", g, 0.2, g.domain, **options)
+    assert refused.value.count == min(counts) < max(counts)
 
 
 def test_terrain():
