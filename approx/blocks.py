@@ -58,7 +58,7 @@ class Block(nn.Module):
                     call,
                     f"activation {_checks.show(activation)}",
                     "a RadialActivation or None",
-                    "Wrap a profile h with RadialActivation(h).",
+                    "Take one by name, activations.activation(name), or wrap a profile h, RadialActivation(h).",
                 )
             )
         self.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
