@@ -158,7 +158,7 @@ def test_gradients_and_unknown_activations_stay_with_torch(pretended):
     unknown(points(5))
     assert pretended == []
     for net, inputs in ((network, x), (unknown, points(5)), (network_of(StepReLU(), torch.float16), points(5).half())):
-        with pytest.raises(ValueError, match=r"received engine='compiled'; required registered activations"):
+        with pytest.raises(ValueError, match=r"received engine='compiled'; required the package's activations"):
             net(inputs, engine="compiled")
 
 

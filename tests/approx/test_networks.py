@@ -313,7 +313,7 @@ def test_unknown_activations_run_on_torch():
     network = RadialNetwork.from_layers(layers)
     assert not network.compiled
     assert network.evaluate([[3.0, 4.0], [0.0, 0.0]]) == pytest.approx(np.tanh(5) * np.array([[0.6, 0.8], [0.0, 0.0]]))
-    with pytest.raises(ValueError, match="engine='compiled'; required registered activations"):
+    with pytest.raises(ValueError, match="engine='compiled'; required the package's activations"):
         network(torch.zeros(1, 2).double(), engine="compiled")
 
     class Softened(StepReLU):  # a subclass may change the rule, so it is not compiled
