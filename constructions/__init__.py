@@ -139,4 +139,6 @@ def _check_names(options: dict[str, Any], function: Any) -> None:
     strange = [name for name in options if name not in kinds]
     if strange and known:
         action = _checks.spelling(strange[0], known, "Leave it out.")
+        if strange[0] in inspect.signature(radial_basis.build).parameters:
+            action += f" builder={radial_basis.NAME!r} takes {strange[0]}."
         raise TypeError(_checks.message("build", f"{strange[0]}=", f"one of {', '.join(known)}", action))

@@ -266,7 +266,7 @@ def test_balls_as_domains(builder):
         ({"device": "gpu"}, ValueError, "device = 'gpu'.*required a device that holds torch.float64"),
         ({"device": "cuda:77"}, ValueError, "device = 'cuda:77'.*Leave device out"),
         ({"sample": 10}, TypeError, "received sample=; required one of .*Did you mean samples"),
-        ({"layers": 10}, TypeError, "received layers=.*Did you mean max_layers"),
+        ({"layers": 10}, TypeError, "received layers=.*Did you mean max_layers.*radial_basis' takes layers"),
         ({"sample": 10, "builder": "radial_basis"}, TypeError, "one of layers.*Did you mean samples"),
         ({"domain": (-1, 1)}, TypeError, r"a Box, Ball or WholeSpace. Write approx.Box\("),
     ],
