@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from approx.certification.cells import Lists
+from approx.certification.cells import Lists, take_lists
 
-__all__ = ["Block", "take_lists"]
+__all__ = ["Block"]
 
 Array = NDArray[np.float64]
 
@@ -54,11 +54,3 @@ class Block:
         names = ("lower", "upper", "low", "high", "outside", "bounds", "pieces", "cuts")
         arrays = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in names}
         return cls(lists=(np.concatenate(([0], np.cumsum(sizes))), cells, closed), **arrays)
-
-
-def take_lists(lists: Lists, rows: NDArray) -> Lists:
-    starts, cells, closed = lists
-    sizes = starts[rows + 1] - starts[rows]
-    new_starts = np.concatenate(([0], np.cumsum(sizes)))
-    entries = np.arange(new_starts[-1]) + np.repeat(starts[rows] - new_starts[:-1], sizes)
-    return new_starts, cells[entries], closed[rows]

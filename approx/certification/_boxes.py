@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from approx import _checks
 from approx._compile import compiled
 from approx.affine import AffineMap
-from approx.certification._blocks import Block, take_lists
+from approx.certification._blocks import Block
 from approx.certification._constrained import constrained
-from approx.certification.cells import Cells, Lists
+from approx.certification.cells import Cells, Lists, take_lists
 from approx.domains import Ball, Box
 
 __all__ = ["Problem"]

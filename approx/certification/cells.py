@@ -15,7 +15,7 @@ from approx._compile import compiled
 from approx.certification._union import MOST, held
 from approx.covers import Cover
 
-__all__ = ["Cells"]
+__all__ = ["Cells", "Lists", "take_lists"]
 
 Array = NDArray[np.float64]
 Lists = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.bool_]]  # candidates of boxes, see Cells.refine
@@ -207,7 +207,10 @@ class Cells:
         sizes = np.diff(new_starts)
         rows = np.flatnonzero(join[parents] & ~new_closed & (sizes > 1) & (sizes <= MOST))
         if len(rows):
-            last = held(lower, upper, rows, new_starts, new_cells, self.offsets, matrices, inner, cuts)
+            row_starts, row_cells, _ = take_lists((new_starts, new_cells, new_closed), rows)
+            boxes = lower[rows], upper[rows]
+            last, worst = held(*boxes, row_starts, row_cells, self.offsets, matrices, inner)
+            cuts[rows[last < 0]] = worst[last < 0]
             new_closed[rows] = last >= 0
             needed = sizes.copy()
             needed[rows[last >= 0]] = last[last >= 0] + 1
@@ -215,6 +218,15 @@ class Cells:
             new_cells = new_cells[place < np.repeat(needed, sizes)]
             new_starts[1:] = np.cumsum(needed)
         return (new_starts, new_cells, new_closed), blurred, cuts
+
+
+def take_lists(lists: Lists, rows: NDArray) -> Lists:
+    """The lists of these boxes."""
+    starts, cells, closed = lists
+    sizes = starts[rows + 1] - starts[rows]
+    new_starts = np.concatenate(([0], np.cumsum(sizes)))
+    entries = np.arange(new_starts[-1]) + np.repeat(starts[rows] - new_starts[:-1], sizes)
+    return new_starts, cells[entries], closed[rows]
 
 
 @compiled

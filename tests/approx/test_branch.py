@@ -783,10 +783,10 @@ MUTANTS = {
     "boxes of a ball dropped": (_boxes.Problem, "meets_domain", "radius * self._wide", "radius / 2"),
     "points beyond a ball": (_boxes.Problem, "_holds", "<= self.ball.radius", "<= 2 * self.ball.radius"),
     "small boxes forgotten": (_halving.Search, "_expand", "self.retire(parts, np.flatnonzero(final))", "pass"),
-    "union proved with a gap": (_union, "_prove", "size < 0.0", "size < 1e-3"),
-    "union without gradients": (_union, "_prove", "total += 2.0 * abs(component)", "pass"),
-    "union without curvature": (_union, "_measure", "value * value + spread * spread", "value * value"),
-    "union cut short": (_union, "_prove", "return last if", "return 0 if"),
+    "union proved with a gap": (_union, "_prove", "slack * size < 0.0", "slack * size < 1e-3"),
+    "union without gradients": (_union, "_prove", "total += 2.0 * np.abs(components).sum(axis=1)", "pass"),
+    "union without curvature": (_union, "_measure", "value * value + spread * spread", "value * value + 0 * spread"),
+    "union cut short": (_union, "_prove", "< 0.0, last, -1)", "< 0.0, 0, -1)"),
 }  # fmt: skip
 
 
