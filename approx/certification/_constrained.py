@@ -57,47 +57,35 @@ def constrained(
     at = np.empty((2, k, m))
     at[0], at[1] = form.value.lo, form.value.hi
     radius = up(np.maximum(form.middle - lower, upper - form.middle))
-    matrices = np.empty((0, 1, 1)) if cells.matrices is None else cells.matrices
     starts, members, closed = lists
     bounds = np.full(len(members) + k, np.inf)
-    most = int(np.diff(starts).max(initial=0))
+    box = np.repeat(np.arange(k), np.diff(starts))
+    some = None if cells.matrices is None else cells.matrices[members]
+    with np.errstate(over="ignore", invalid="ignore"):
+        quadratics = _quadratics(form.middle[box], radius[box], cells.offsets[members], some)
     _constrained(
         np.ascontiguousarray(form.middle), np.ascontiguousarray(radius), at, slopes, starts, members, closed,
-        cells.offsets, matrices, inner, outer, values, affine.matrix, affine.offset, limits, bounds,
-        np.empty((most, n)), np.empty((most, 3)), np.empty(most, bool), np.zeros(n), np.zeros(n),
+        *quadratics, inner, outer, values, affine.matrix, affine.offset, limits, bounds, np.zeros(n), np.zeros(n),
     )  # fmt: skip
     return bounds
 
 
-@compiled
-def _quadratic(middle, radius, k, offsets, matrices, i, gradient):  # pragma: no cover - compiled
-    """q, its gradient, a bound of |A xi|^2, and of what all terms of q add up to."""
-    n = middle.shape[1]
-    for a in range(n):
-        gradient[a] = 0.0
-    q = 0.0
-    bend = 0.0
-    size = 0.0
-    for p in range(offsets.shape[1]):
-        if matrices.shape[0] == 0:
-            w = middle[k, p] - offsets[i, p]
-            reach = radius[k, p]
-            total = abs(middle[k, p]) + abs(offsets[i, p]) + reach
-            gradient[p] = 2.0 * w
-        else:
-            w = -offsets[i, p]
-            reach = 0.0
-            total = abs(offsets[i, p])
-            for a in range(n):
-                w += matrices[i, p, a] * middle[k, a]
-                reach += abs(matrices[i, p, a]) * radius[k, a]
-                total += abs(matrices[i, p, a]) * (abs(middle[k, a]) + radius[k, a])
-            for a in range(n):
-                gradient[a] += 2.0 * w * matrices[i, p, a]
-        q += w * w
-        bend += reach * reach
-        size += total * total
-    return q, bend, size
+def _quadratics(
+    middle: Array, radius: Array, offsets: Array, matrices: Array | None
+) -> tuple[Array, Array, Array, Array]:
+    """Of cells on boxes, row by row: q(c) (e,), its gradient (e, n), a bound of |A xi|^2 (e,), and of what all terms of
+    q add up to (e,)."""
+    if matrices is None:
+        w, reach = middle - offsets, radius
+        size = np.abs(middle) + np.abs(offsets) + radius
+        gradient = 2.0 * w
+    else:
+        sizes = np.abs(matrices)
+        w = np.einsum("epn,en->ep", matrices, middle) - offsets
+        reach = np.einsum("epn,en->ep", sizes, radius)
+        size = np.abs(offsets) + np.einsum("epn,en->ep", sizes, np.abs(middle) + radius)
+        gradient = 2.0 * np.einsum("epn,ep->en", matrices, w)
+    return (w * w).sum(axis=1), gradient, (reach * reach).sum(axis=1), (size * size).sum(axis=1)
 
 
 @compiled
@@ -131,15 +119,13 @@ def _with(sign, start, slopes, k, j, tilt, radius, gradient, q, bend, size, limi
 
 @compiled
 def _constrained(
-    middle, radius, at, slopes, starts, members, closed, offsets, matrices, inner, outer, values,
-    linear, constant, limits, bounds, gradients, numbers, ready, tilt, flat,
+    middle, radius, at, slopes, starts, members, closed, q, gradients, bend, size, inner, outer, values,
+    linear, constant, limits, bounds, tilt, flat,
 ):  # pragma: no cover - compiled  # fmt: skip
     n = middle.shape[1]
     m = values.shape[1]
     for k in range(middle.shape[0]):
         count = starts[k + 1] - starts[k]
-        for e in range(count):
-            ready[e] = False
         for e in range(count + 1):
             last = e == count
             slot = members.shape[0] + k if last else starts[k] + e
@@ -172,21 +158,15 @@ def _constrained(
                     for back in range(count if last else e + 1):
                         if best <= enough:
                             break
-                        c = back if last else e - back
-                        cell = members[starts[k] + c]
-                        inside = c == e
+                        c = starts[k] + (back if last else e - back)
+                        cell = members[c]
+                        inside = c == slot
                         limit = outer[cell] if inside else inner[cell]
                         if limit == np.inf or (not inside and limit <= 0.0):
                             continue
-                        if not ready[c]:
-                            q, bend, size = _quadratic(middle, radius, k, offsets, matrices, cell, gradients[c])
-                            numbers[c, 0] = q
-                            numbers[c, 1] = bend
-                            numbers[c, 2] = size
-                            ready[c] = True
                         found = _with(
                             sign, start, slopes, k, j, tilt, radius, gradients[c],
-                            numbers[c, 0], numbers[c, 1], numbers[c, 2], limit, inside, n,
+                            q[c], bend[c], size[c], limit, inside, n,
                         )  # fmt: skip
                         if found < best or best != best:
                             best = found
