@@ -23,6 +23,8 @@ _COARSE = 48
 _RADIAL = 0.9  # the share of what is to be painted where f differs from a radial function by at most eps/2
 _FEW = 2000  # samples that backgrounds are judged by
 _CLOSER = 0.5  # the largest error of a sloping map is at most this share of a constant's
+_MOST, _MORE = 0.5, 0.1  # shares of the area: a sloping map that is not closer serves so much, more than a constant
+_STEPS = 40  # of reweighted least squares
 _APART = 0.25  # of eps, by which two constants must differ to be two
 
 
@@ -91,7 +93,8 @@ def backgrounds(problem: Problem, area: Box | Ball) -> Iterator[AffineMap]:
         served = values[count == count.max()]
     tried: list[Array] = []
     middle, quartiles = (values.min(axis=0) + values.max(axis=0)) / 2, np.quantile(values, [0.5, 0.25, 0.75], axis=0)
-    for value in (middle, *quartiles, served[len(served) // 2]):
+    common = served[len(served) // 2]
+    for value in (middle, *quartiles, common):
         if all(np.linalg.norm(value - other) > _APART * problem.eps for other in tried):
             tried.append(value)
             yield AffineMap.constant(value, n)
@@ -100,6 +103,28 @@ def backgrounds(problem: Problem, area: Box | Ball) -> Iterator[AffineMap]:
         off, half = (np.linalg.norm(values - y, axis=1).max() for y in (slanted(points), tried[0]))
         if off <= _CLOSER * half:
             yield slanted
+        slanted, flat = _median(points, values, problem.eps), AffineMap.constant(common, n)
+        share, constant = (_served(affine, points, values, problem.eps) for affine in (slanted, flat))
+        if share >= max(_MOST, constant + _MORE):
+            yield slanted
+
+
+def _served(affine: AffineMap, points: Array, values: Array, eps: float) -> float:
+    """The share of the points where the map is within eps of the values."""
+    return float(np.mean(np.linalg.norm(values - affine(points), axis=1) <= eps))
+
+
+def _median(points: Array, values: Array, eps: float) -> AffineMap:
+    """An affine map with about the least mean distance from the values at the points, by reweighted least squares."""
+    middle, half = points.mean(axis=0), np.ptp(points, axis=0) / 2
+    rows = np.column_stack([(points - middle) / half, np.ones(len(points))])
+    weight = np.ones(len(points))
+    for _ in range(_STEPS):
+        root = np.sqrt(weight)[:, None]
+        solved = np.linalg.lstsq(root * rows, root * values, rcond=None)[0]
+        weight = 1 / np.maximum(np.linalg.norm(values - rows @ solved, axis=1), 1e-3 * eps)
+    slopes = solved[:-1].T / half
+    return AffineMap(slopes, solved[-1] - slopes @ middle)
 
 
 def _chebyshev(points: Array, values: Array) -> AffineMap:

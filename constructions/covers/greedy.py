@@ -59,10 +59,10 @@ def greedy(
     `error_bound` is what was proved, nan where nothing bounds f.
 
     On a compact domain L is chosen here, whatever `affine` was: the middle of the values, a quartile, the value that
-    serves most of the area or, where the builder has an affine map, the affine map with the least largest error at
-    samples, whichever takes the fewest cells in a quick trial on a coarse grid (with a larger eps where it would take
-    many). If the builder cannot use it, one more cell with its value holds the whole domain. On all of R^n with a
-    slope, the cells are balls.
+    serves most of the area or, where the builder has an affine map, the affine map with the least largest or the least
+    mean error at samples, whichever takes the fewest cells in a quick trial on a coarse grid (with a larger eps where
+    it would take many). If the builder cannot use it, one more cell with its value holds the whole domain. On all of
+    R^n with a slope, the cells are balls.
 
     About an extremum whose level sets are ellipsoids, the cells are nested ones along them, as those of `nested`: a
     hill of height h above L takes ceil((h - e) / (2 e)) of them, e = 0.98 eps, the least number with that margin, and a

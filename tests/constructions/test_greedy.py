@@ -290,6 +290,32 @@ def test_the_best_affine_map_of_the_exponential():
     assert np.abs(found(x) - f(x)).max() == pytest.approx(error, abs=1e-6)
 
 
+def test_a_bump_on_a_slope_leaves_the_slope_outside():
+    f = targets.from_expression("x + 2*y + exp(-16*(x^2+y^2))", domain=Ball([0.0, 0.0], 2.0))
+    cover = greedy(f, 0.2, f.domain, everywhere=True, affine=flat(f))
+    assert_good(cover, f, 0.2, f.domain, f.domain.sample(20_000), captured=False)
+    # The map with the least largest error is off by 1/2 nearly everywhere; this one by nothing.
+    np.testing.assert_allclose(cover.affine.matrix, [[1.0, 2.0]], atol=1e-6)
+    np.testing.assert_allclose(cover.affine.offset, 0.0, atol=1e-3)
+    # |f - L| > 0.2 for 16 r^2 < log 5 alone, 2.5% of the disc.
+    assert first_match(cover, f.domain.sample(20_000))[1].mean() > 0.9
+    captured = greedy(f, 0.2, f.domain, everywhere=False, affine=flat(f))
+    assert len(cover) < 0.8 * len(captured)
+
+
+def test_the_affine_map_with_the_least_mean_error():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (1000, 3)) + 5
+    matrix, offset = rng.standard_normal((2, 3)), rng.standard_normal(2)
+    y = x @ matrix.T + offset
+    y[:300] += rng.uniform(1, 9, (300, 2))
+    found = _ground._median(x, y, 0.1)
+    np.testing.assert_allclose(found.matrix, matrix, atol=1e-3)
+    assert _ground._served(found, x, y, 0.1) == 0.7
+    middle = _ground._median(x, np.tile([[3.0]], (1000, 1)), 0.1)
+    np.testing.assert_allclose(middle(x), 3.0, atol=1e-12)
+
+
 def test_the_best_of_several_tries_counts():
     f = targets.franke()
     options = {"everywhere": True, "affine": flat(f)}
