@@ -21,6 +21,7 @@ its name among those that are registered (`approx.activations.register`).
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -42,7 +43,9 @@ from approx import _checks, _kept
 from approx.activations import RadialActivation
 from approx.affine import AffineMap
 from approx.covers import Cover
+from approx.domains import Ball, Box, WholeSpace, parse_domain
 from approx.networks import Dense, Growing, RadialNetwork, Stack
+from approx.targets import GALLERY, Target, parse_target
 
 __all__ = ["Saved", "load", "replacing", "save", "writable"]
 
@@ -62,6 +65,10 @@ class Saved:
     network : the network, on the CPU, in the dtype it was saved in, bit for bit; weights frozen as in a new network
     cover : the ordered cells it realises, or None
     provenance : where it comes from, as given to `save` (tuples come back as lists)
+    target, domain, eps : what it says the network was built for. None where it does not: files keep formulas and
+        names of the gallery, other targets must be passed besides
+
+    So `certify(load(path))` and `sup_error(load(path))` ask what was asked of the construction.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -75,6 +82,40 @@ class Saved:
     network: RadialNetwork
     cover: Cover | None
     provenance: dict[str, Any]
+
+    @functools.cached_property
+    def target(self) -> Target | None:
+        """Raises ValueError for a formula that is none."""
+        words, domain = self.words, self.domain
+        if "target" not in words:
+            return None
+        kept = {key: words.get(key) for key in ("affine", "tail")}
+        compact = None if isinstance(domain, WholeSpace) else domain
+        return parse_target(words["target"], dim=self.network.dim_in, domain=compact, **kept)
+
+    @functools.cached_property
+    def domain(self) -> Box | Ball | WholeSpace | None:
+        """Raises ValueError for words that name no domain."""
+        spec = self.words.get("domain")
+        return None if spec is None else parse_domain(spec, self.network.dim_in)
+
+    @property
+    def eps(self) -> float | None:
+        eps = self.provenance.get("eps")
+        return float(eps) if isinstance(eps, int | float) and 0 < eps < math.inf else None
+
+    @property
+    def words(self) -> dict[str, str]:
+        """As far as the file has them: target and domain as the command line writes them, affine and tail as
+        formulas."""
+        found = self.provenance
+        words = {"domain": found.get("domain_spec")}
+        if isinstance(found.get("formula"), str) and found["formula"]:
+            asymptote = {"affine": found.get("affine_formula"), "tail": found.get("tail_formula")}
+            words |= {"target": f"expr:{found['formula']}"} | asymptote
+        elif found.get("target") in list(GALLERY):
+            words["target"] = found["target"]
+        return {key: text for key, text in words.items() if isinstance(text, str)}
 
     def __repr__(self) -> str:
         facts = self.provenance

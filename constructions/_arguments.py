@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Iterable
@@ -12,14 +11,13 @@ from typing import Any
 
 from approx import _checks, export, storage
 from approx.domains import WholeSpace, parse_domain
-from approx.targets import GALLERY, parse_target
+from approx.targets import parse_target
 from approx.targets.expressions import Expression
 
 __all__ = [
     "PLOT_FORMATS",
     "add_domain",
     "add_measurement",
-    "built_for",
     "draw",
     "given",
     "outputs",
@@ -48,34 +46,27 @@ def add_measurement(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress and no report")
 
 
-def built_for(saved: Any) -> float | None:
-    """The tolerance that the file says it was built for."""
-    eps = saved.provenance.get("eps")
-    return float(eps) if isinstance(eps, int | float) and 0 < eps < math.inf else None
-
-
-def recall(call: str, args: argparse.Namespace, saved: Any) -> tuple[Any, Any]:
+def recall(call: str, args: argparse.Namespace, saved: storage.Saved) -> tuple[Any, Any]:
     """The target and the domain of a saved network: what the user names, else what the file says it was built for.
 
     Raises ValueError where neither names a target.
     """
-    found, dim = saved.provenance, saved.network.dim_in
-    name, formula = found.get("target"), found.get("formula")
+    words, dim = saved.words, saved.network.dim_in
     if not args.target:
-        if not (isinstance(formula, str) and formula) and name not in GALLERY:
+        if "target" not in words:
+            name = saved.provenance.get("target")
             held = f"a file that was built for {_checks.show(name)}" if name else "a file that names no target"
             action = f"Name the target after the file, as in: {call} net.safetensors 'expr:x*y' or ... heights.csv"
             required = "the target besides, since a file keeps only formulas and names of the gallery"
             raise ValueError(_checks.message(call, held, required, action))
-        args.target = f"expr:{formula}" if formula else name
-        if formula and args.affine is None and args.tail is None:
-            kept = (found.get("affine_formula"), found.get("tail_formula"))
-            args.affine, args.tail = (text if isinstance(text, str) else None for text in kept)
-    spec = found.get("domain_spec")
-    if args.domain is None and args.dim in (None, dim) and isinstance(spec, str) and spec != "space":
+        args.target = words["target"]
+        if args.affine is None and args.tail is None:
+            args.affine, args.tail = words.get("affine"), words.get("tail")
+    spec = words.get("domain")
+    if args.domain is None and args.dim in (None, dim) and spec != "space":
         args.domain = spec
     target, domain = target_and_domain(args, dim)
-    if domain is None and str(WholeSpace(dim)) == found.get("domain") and target.dim_in == dim and target.affine:
+    if domain is None and spec == "space" and target.dim_in == dim and target.affine:
         domain = WholeSpace(dim)
     return target, domain
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from approx import storage
 from approx.certification import certify
-from constructions._arguments import add_domain, built_for, outputs, recall, show_progress
+from constructions._arguments import add_domain, outputs, recall, show_progress
 from constructions._printing import show
 
 __all__ = ["add_options", "run"]
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     saved = storage.load(args.file)
     target, domain = recall("radial certify", args, saved)
-    eps = built_for(saved) if args.eps is None else args.eps
+    eps = saved.eps if args.eps is None else args.eps
     files = outputs(args, [args.file, args.target], saves=True)
     report = certify(
         saved.network,

@@ -9,7 +9,6 @@ from approx.evaluation import sup_error
 from constructions._arguments import (
     add_domain,
     add_measurement,
-    built_for,
     draw,
     given,
     outputs,
@@ -43,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         progress=show_progress(args),
         **given(args, "samples"),
     )
-    eps = built_for(saved)
+    eps = saved.eps
     if "plot" in files:
         draw(files["plot"], saved.network, target, report=report, eps=eps, domain=report.domain)
     rows = {"file": args.file, "target": target.name, "domain": str(report.domain)}

@@ -14,7 +14,7 @@ import numpy as np
 import constructions
 from approx import _checks, storage
 from approx.render import write_page
-from constructions._arguments import add_domain, built_for, outputs, recall, show_progress, target_and_domain
+from constructions._arguments import add_domain, outputs, recall, show_progress, target_and_domain
 
 __all__ = ["FORMATS", "add_options", "run"]
 
@@ -79,7 +79,7 @@ def _subject(args: argparse.Namespace) -> _Subject:
         target, domain = recall("radial render", args, saved)
         domain = domain if domain is not None and domain.compact else None
         theorem = str(saved.provenance.get("theorem", ""))
-        return _Subject(saved.network, saved.cover, target, built_for(saved), theorem, domain)
+        return _Subject(saved.network, saved.cover, target, saved.eps, theorem, domain)
     if args.target is not None:
         received = f"{args.subject!r} and {args.target!r}"
         action = "Write networks with `radial build --out`, or name one target only."

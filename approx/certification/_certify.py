@@ -78,7 +78,7 @@ def certify(
 ) -> Certificate:
     """Certified bounds of sup |F - f| for a radial network as it is stored, however it was built.
 
-    subject : a RadialNetwork, or a construction (then target, domain and eps are its own)
+    subject : a RadialNetwork, or a construction or a file's content (then target, domain and eps are its own)
     target : f; needs a function that runs on intervals, an enclosure, or a Lipschitz constant
     domain : Box, Ball or WholeSpace, by default the construction's, else the target's compact domain
     eps : stop as soon as sup <= eps is proved or refuted, unless `tol` asks for more
@@ -123,7 +123,8 @@ def certify(
         received = f"{_checks.show(subject)} and target {_checks.show(target)}"
         required = "a RadialNetwork (or a construction) and a Target"
         raise TypeError(_checks.message(_CALL, received, required, "Pass the network and what it approximates."))
-    domain = getattr(built, "domain", target.domain) if domain is None else domain
+    if domain is None:
+        domain = getattr(built, "domain", None) or target.domain
     if not isinstance(domain, Box | Ball | WholeSpace):
         received = f"domain = {_checks.show(domain)}"
         raise TypeError(_checks.message(_CALL, received, "a Box, a Ball or WholeSpace", "Build one with approx.Box."))

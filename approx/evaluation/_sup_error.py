@@ -90,7 +90,7 @@ def sup_error(
         raise TypeError(
             _checks.message(_CALL, f"target = {_checks.show(target)}", "a Target", "Wrap the function in Target(...).")
         )
-    usual: Box | Ball | WholeSpace = getattr(built, "domain", target.domain)
+    usual: Box | Ball | WholeSpace = getattr(built, "domain", None) or target.domain
     domain = usual if domain is None else domain
     if cover is None:
         cover = subject if isinstance(subject, Cover) else getattr(built, "cover", None)

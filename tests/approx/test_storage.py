@@ -17,6 +17,7 @@ from approx import storage
 from approx.activations import RadialActivation, ShiftedReLU, Squashing, StepReLU, activation_names, from_config
 from approx.affine import AffineMap
 from approx.covers import Cover
+from approx.domains import Box, WholeSpace
 from approx.networks import Dense, Growing, RadialNetwork, Stack
 from approx.storage import Saved, load, replacing, save, writable
 
@@ -466,3 +467,22 @@ def test_a_loaded_file_says_what_it_holds_whatever_its_provenance():
         text = repr(Saved(network, None, provenance))
         assert text.startswith("Saved ") and repr(network) in text
     assert "0.25 <= sup|F - f|, claimed when it was built" in text
+
+
+def test_what_a_file_was_built_for_is_read_from_text_alone():
+    network = random_network()
+    kept = {"formula": "x/2 + exp(-x^2 - y^2)", "affine_formula": "x/2", "tail_formula": "exp(-r^2)", "eps": 0.25}
+    saved = Saved(network, None, kept | {"target": "mine", "domain_spec": "space"})
+    x = np.array([[0.5, -1.0], [4.0, 0.0]])
+    assert np.array_equal(saved.target(x)[:, 0], x[:, 0] / 2 + np.exp(-(x[:, 0] ** 2) - x[:, 1] ** 2))
+    assert saved.target.affine.matrix.tolist() == [[0.5, 0.0]] and saved.target.tail(2.0) == np.exp(-4.0)
+    assert saved.domain == WholeSpace(2) and saved.eps == 0.25
+    gallery = Saved(network, None, {"target": "peaks", "domain_spec": "box:-1,2", "eps": True})
+    assert gallery.target.name == "peaks" and gallery.target.domain == gallery.domain == Box([-1.0, -1.0], [2.0, 2.0])
+    for other in ({}, {"target": ["peaks"], "domain_spec": 3, "eps": -1.0}, {"target": "mine", "eps": float("nan")}):
+        nothing = Saved(network, None, other)
+        assert nothing.target is None and nothing.domain is None and nothing.eps is None
+    with pytest.raises(ValueError, match="__import__"):
+        Saved(network, None, {"formula": "__import__('os')"}).target  # noqa: B018
+    with pytest.raises(ValueError, match="domain"):
+        Saved(network, None, {"target": "peaks", "domain_spec": "everywhere"}).domain  # noqa: B018

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import approx
 import constructions
 from approx import targets
 from approx.activations import Squashing, StepReLU
@@ -315,3 +316,26 @@ def test_a_network_that_equals_its_target_ends_where_rounding_does():
     target = targets.from_numpy(lambda x: 2 * x[:, 0] - 1, 1, domain=Box([-1.0], [1.0]))
     report = certify(layers(([[2.0]], [-1.0], None)), target, max_seconds=600)
     assert 0 == report.lower < report.upper < 1e-14 and report.seconds < 60
+
+
+@pytest.mark.parametrize("name", ["gaussian", "formula", "own"])
+def test_the_content_of_a_file_stands_for_what_was_saved(name, tmp_path):
+    target = {
+        "gaussian": lambda: targets.gaussian(dim=1),
+        "formula": lambda: targets.from_expression("x/2 + exp(-x^2)", affine="x/2", tail="exp(-r^2)", lipschitz=1.4),
+        "own": lambda: targets.from_numpy(lambda x: np.cos(x[:, 0]), 1, domain=Box([0.0], [1.0])),
+    }[name]()
+    built = constructions.build(target, 0.2, samples=2000)
+    built.save(tmp_path / "net.safetensors")
+    saved = approx.load(tmp_path / "net.safetensors")
+    assert saved.domain == built.domain and saved.eps == 0.2
+    if name == "own":
+        assert saved.target is None
+        with pytest.raises(TypeError, match="a Target"):
+            certify(saved)
+        with pytest.raises(TypeError, match="a Target"):
+            sup_error(saved)
+    given = (target,) if name == "own" else ()
+    assert certify(saved, *given).upper == certify(built).upper <= 0.2
+    found, wanted = (sup_error(subject, *given, samples=2000) for subject in (saved, built))
+    assert found.domain == wanted.domain and found.lower == pytest.approx(wanted.lower, rel=0.1)
