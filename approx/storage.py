@@ -89,9 +89,9 @@ class Saved:
         words, domain = self.words, self.domain
         if "target" not in words:
             return None
-        kept = {key: words.get(key) for key in ("affine", "tail")}
         compact = None if isinstance(domain, WholeSpace) else domain
-        return parse_target(words["target"], dim=self.network.dim_in, domain=compact, **kept)
+        dim, affine, tail = self.network.dim_in, words.get("affine"), words.get("tail")
+        return parse_target(words["target"], dim=dim, domain=compact, affine=affine, tail=tail)
 
     @functools.cached_property
     def domain(self) -> Box | Ball | WholeSpace | None:
