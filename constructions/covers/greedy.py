@@ -81,8 +81,8 @@ def greedy(
     Dimensions 1 to 3. Time grows like the number of cells, 15 to 25 ms for each in the plane, since a step of the
     search looks at the few blocks of samples that a boundary meets; memory like the number of samples, at most 400,000
     nodes and what boundaries add. sin(2x)cos(y) on [-3, 3]^2 takes 338 cells and 7 s of one core with eps 0.05, and 943
-    cells and 21 s with 0.025. The terrain with 50 m, rough between samples, takes 3,183 cells, 614 of them patches; 77 s
-    of search and 10 s of proof.
+    cells and 21 s with 0.025. The terrain at 50 m, rough between samples, takes 3,183 cells, 614 of them patches, 77 s
+    of search and 10 of proof.
 
     Raises TooManyCells, a ValueError, when the cells outnumber max_cells; ValueError or TypeError for arguments that do
     not fit each other.
