@@ -140,15 +140,18 @@ def branch_and_bound(
     )
     problem = Problem(_CALL, cells, values, affine, oracle, domain, value_error, limits.deadline)
     search = Search(problem, limits, started)
-    search.push(problem.root(min(limits.boxes, getattr(oracle, "together", 1))))
+    root = problem.root(min(limits.boxes, getattr(oracle, "together", 1)))
+    search.push(root)
+    search.history.append((time.time() - started, search.lower, search.upper))
     with tqdm(desc=_CALL, unit="box", disable=not progress) as bar:
         if executor is not None:
             search.spread(executor, bar)
         search.run(bar)
-    return _bracket(search)
+    return _bracket(search, len(root))
 
 
-def _bracket(search: Search) -> Bracket:
+def _bracket(search: Search, first: int) -> Bracket:
+    """What the search found, which began with so many boxes."""
     worst, upper, limits = search.worst(), search.upper, search.limits
     if limits.eps is not None and upper <= limits.eps:
         status = "eps proved"
@@ -165,7 +168,7 @@ def _bracket(search: Search) -> Bracket:
         status=status,
         worst_box=worst.box,
         worst_cells=worst.cells,
-        boxes=search.boxes,
+        boxes=first + search.boxes,
         seconds=time.time() - search.started,
         history=np.array(search.history, dtype=np.float64).reshape(-1, 3).T,
     )
