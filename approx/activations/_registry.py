@@ -117,15 +117,15 @@ def register(kind: Kind) -> Kind:
     Returns the class. Raises TypeError for anything else, ValueError for a name that is missing or taken.
 
     >>> @register
-    ... class Bent(RadialActivation):
-    ...     name = "bent"
-    ...     def __init__(self, bend=1.0):
+    ... class Capped(RadialActivation):
+    ...     name = "capped"
+    ...     def __init__(self, cap=1.0):
     ...         super().__init__()
-    ...         self.bend = bend
+    ...         self.cap = cap
     ...     def h(self, r):
-    ...         return torch.tanh(self.bend * r)
-    >>> activation("bent", bend=0.5)
-    Bent(bend=0.5)
+    ...         return r.clamp(max=self.cap)
+    >>> activation("capped", cap=2.0)
+    Capped(cap=2.0)
     """
     call = "register"
     if not (isinstance(kind, type) and issubclass(kind, RadialActivation) and hasattr(kind, "h")):

@@ -56,10 +56,9 @@ def _pull(layer, rows, origin, moves, moved, state, spare):  # pragma: no cover 
 
 
 @_compile
-def _advance(
-    first_row, first_entry, column, weight, grid, bias, bias_grid, counted, layer, digits, smallest, largest, state, new
-):  # pragma: no cover - compiled
+def _advance(chain, layer, digits, smallest, largest, state, new):  # pragma: no cover - compiled
     """The state behind a layer, without its activation; sizes are the sums of the sizes of all terms."""
+    first_row, first_entry, column, weight, grid, bias, bias_grid, counted, _, _ = chain
     unit, most = 2.0**-digits, 2.0**digits
     origin = first_row[layer]
     for row in range(origin, first_row[layer + 1]):
@@ -140,7 +139,7 @@ def _walk(
     moves : (defects, based, pull, keep), or None where nothing is ever moved
     names (groups, LANES), ascending: which trajectory a lane has; the others: see `settle`
     """
-    first_row, first_entry, column, weight, grid, bias, bias_grid, counted, step, retire = chain
+    first_row, _, _, _, _, _, _, counted, step, retire = chain
     state, new, norm, spare = memory
     shifts = 0 if moves is None else moved.shape[1]
     unit, most = 2.0**-digits, 2.0**digits
@@ -174,10 +173,7 @@ def _walk(
                     total[0, MULTIPLE + k] = np.inf
             for k in range(PARTS * LANES):
                 norm[0, k] = total[0, k]
-            _advance(
-                first_row, first_entry, column, weight, grid, bias, bias_grid, counted, layer, digits, smallest,
-                largest, state, new,
-            )  # fmt: skip
+            _advance(chain, layer, digits, smallest, largest, state, new)
             state, new = new, state
             if moves is not None:
                 _pull(layer, rows, origin, moves, moved[group], state, spare)

@@ -70,7 +70,7 @@ class Chain:
 
     @property
     def arrays(self) -> tuple[NDArray, ...]:
-        """What the compiled kernels read, in their order of arguments."""
+        """What the compiled kernels read, in the order in which they unpack it."""
         return (
             self.first_row,
             self.first_entry,

@@ -107,7 +107,7 @@ class Recovery:
         carried, terms = np.zeros(layers), np.zeros(layers)
         shift = radius * 2.0**-chain.digits if rounding and chain.digits < 53 else 0.0  # x itself is rounded
         _uncaptured.spread(
-            *chain.arrays, n, self.maps, self.defects, self.fixed, self.based, self.pull, self.keep, shift, extra,
+            chain.arrays, n, self.maps, self.defects, self.fixed, self.based, self.pull, self.keep, shift, extra,
             radius, chain.digits if rounding else 0, *_RANGE[chain.digits], zeta, rest, carried, terms,
             *(np.zeros((5, chain.width)) for _ in range(2)), np.zeros(n), np.zeros(chain.width),
             np.zeros(chain.width, bool),
@@ -202,9 +202,8 @@ def _maps(chain: Chain) -> tuple[Array, Array, NDArray[np.bool_], Array, NDArray
     maps, defects = np.zeros((rows, n + 1)), np.zeros((rows, n + 1))
     fixed, mixed = np.zeros(rows, bool), np.zeros(len(chain), bool)
     squares = np.zeros(len(chain))
-    arrays = (chain.first_row, chain.first_entry, chain.column, chain.weight, chain.bias, chain.retire)
     memory = np.zeros((chain.width, n + 1)), np.zeros(chain.width, bool)
-    failed = _uncaptured.recover(*arrays, n, maps, defects, fixed, squares, mixed, *memory)
+    failed = _uncaptured.recover(chain.arrays, n, maps, defects, fixed, squares, mixed, *memory)
     return maps, defects, fixed, squares, mixed, failed
 
 

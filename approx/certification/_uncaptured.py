@@ -40,10 +40,7 @@ def _gamma(operations, unit):  # pragma: no cover - compiled
 
 
 @compiled
-def recover(
-    first_row, first_entry, column, weight, bias, retire, dim, maps, defects, fixed, squares, mixed, before, free
-):  # fmt: skip
-    # pragma: no cover - compiled
+def recover(chain, dim, maps, defects, fixed, squares, mixed, before, free):  # pragma: no cover - compiled
     """The affine map of an uncaptured point, layer by layer.
 
     maps (rows, dim + 1): [slope, offset] of every row; defects (rows, dim + 1): by how much it differs from the
@@ -53,6 +50,7 @@ def recover(
     Working memory: before (width, dim + 1), free (width,)
     Returns the first layer that retires a coordinate that depends on x, or -1.
     """
+    first_row, first_entry, column, weight, _, bias, _, _, _, retire = chain
     for j in range(free.shape[0]):
         free[j] = True
         for a in range(dim + 1):
@@ -106,39 +104,9 @@ def recover(
 
 @compiled
 def spread(
-    first_row,
-    first_entry,
-    column,
-    weight,
-    grid,
-    bias,
-    bias_grid,
-    counted,
-    step,
-    retire,
-    dim,
-    maps,
-    defects,
-    fixed,
-    based,
-    pull,
-    keep,
-    shift,
-    extra,
-    radius,
-    digits,
-    smallest,
-    largest,
-    zeta,
-    rest,
-    carried,
-    terms,
-    now,
-    new,
-    moved,
-    omega,
-    free,
-):  # pragma: no cover - compiled
+    chain, dim, maps, defects, fixed, based, pull, keep, shift, extra, radius, digits, smallest, largest, zeta, rest,
+    carried, terms, now, new, moved, omega, free,
+):  # pragma: no cover - compiled  # fmt: skip
     """Errors of uncaptured points with |x| <= radius, as M zeta + r.
 
     digits > 0: rounding in that many digits; digits = 0: none, only `extra` (rows,) is injected
@@ -148,6 +116,7 @@ def spread(
     Results: zeta (L, dim), rest (rows,), carried (L,) squared errors of q, terms (L,) how many squares are added
     Working memory: now, new (5, width), moved (dim,), omega (width,), free (width,)
     """
+    first_row, first_entry, column, weight, grid, bias, bias_grid, counted, _, retire = chain
     unit, most = 2.0**-digits, 2.0**digits
     for a in range(dim):
         moved[a] = shift

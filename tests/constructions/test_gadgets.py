@@ -114,7 +114,7 @@ def test_the_papers_maps_need_small_balls(radius):
     with pytest.raises(ValueError, match=f"maps='paper': received a radius {radius:g}; required balls of radius < 1"):
         paper_gauge(cover)
     ellipsoid = Cover([[0.0]], [[1.0]], AffineMap.constant([0.0], 1), shapes=[[[2.0]]])
-    with pytest.raises(ValueError, match="received Cover\\(1 ellipsoids"):
+    with pytest.raises(ValueError, match="received Cover\\(1 ellipsoid in"):
         paper_gauge(ellipsoid)
 
 
