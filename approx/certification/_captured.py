@@ -56,11 +56,14 @@ def _pull(layer, rows, origin, moves, moved, state, spare):  # pragma: no cover 
 
 
 @_compile
-def _advance(chain, layer, digits, smallest, largest, state, new):  # pragma: no cover - compiled
-    """The state behind a layer, without its activation; sizes are the sums of the sizes of all terms."""
+def _advance(
+    chain, moves, maps, layer, digits, smallest, largest, state, moved, norm, new, spare
+):  # pragma: no cover - compiled
+    """The state `new` behind a layer, without its activation; the squares of its counted rows are added to `norm`."""
     first_row, first_entry, column, weight, grid, bias, bias_grid, counted, _, _ = chain
     unit, most = 2.0**-digits, 2.0**digits
     origin = first_row[layer]
+    rows = first_row[layer + 1] - origin
     for row in range(origin, first_row[layer + 1]):
         j = row - origin
         shift = bias[row]
@@ -102,29 +105,27 @@ def _advance(chain, layer, digits, smallest, largest, state, new):  # pragma: no
             rounding = 0.0 if size <= bound else rounding
             new[j, ERROR + k] += rounding if size <= largest else np.inf
             new[j, MULTIPLE + k] = multiple if rounding == 0.0 else 0.0
-
-
-@_compile
-def _measure(rows, origin, counted, shifts, maps, moved, state, spare, norm):  # pragma: no cover - compiled
-    """Add the squares of the counted rows to `norm`, and let sizes be those of the values, with their errors.
-    shifts : n, or 0 if nothing is ever moved"""
+    if moves is not None:
+        _pull(layer, rows, origin, moves, moved, new, spare)
+    # From here on sizes are those of the values, with their errors.
     for j in range(rows):
         if not counted[origin + j]:
             continue
         for k in range(LANES):
-            spare[j, k] = state[j, ERROR + k]
-        for a in range(shifts):
-            slope = abs(maps[origin + j, a])
-            for k in range(LANES):
-                spare[j, k] += slope * moved[a, k]
+            spare[j, k] = new[j, ERROR + k]
+        if moves is not None:
+            for a in range(moved.shape[0]):
+                slope = abs(maps[origin + j, a])
+                for k in range(LANES):
+                    spare[j, k] += slope * moved[a, k]
         for k in range(LANES):
             # Twice: the evaluation that is bounded and this one may be off to either side.
-            size = abs(state[j, k]) + 2.0 * spare[j, k]
+            size = abs(new[j, k]) + 2.0 * spare[j, k]
             some = 1.0 if size > 0.0 else 0.0
-            state[j, SIZE + k] = size
-            state[j, MULTIPLE + k] = state[j, MULTIPLE + k] if size > 0.0 else np.inf
-            state[j, LOAD + k] = some
-            norm[0, k] += state[j, k] * state[j, k]
+            new[j, SIZE + k] = size
+            new[j, MULTIPLE + k] = new[j, MULTIPLE + k] if size > 0.0 else np.inf
+            new[j, LOAD + k] = some
+            norm[0, k] += new[j, k] * new[j, k]
             norm[0, ERROR + k] += spare[j, k] * spare[j, k]
             norm[0, LOAD + k] += some
 
@@ -141,7 +142,6 @@ def _walk(
     """
     first_row, _, _, _, _, _, _, counted, step, retire = chain
     state, new, norm, spare = memory
-    shifts = 0 if moves is None else moved.shape[1]
     unit, most = 2.0**-digits, 2.0**digits
     for group in range(names.shape[0]):
         if glided[group]:
@@ -173,11 +173,10 @@ def _walk(
                     total[0, MULTIPLE + k] = np.inf
             for k in range(PARTS * LANES):
                 norm[0, k] = total[0, k]
-            _advance(chain, layer, digits, smallest, largest, state, new)
+            _advance(
+                chain, moves, maps, layer, digits, smallest, largest, state, moved[group], norm, new, spare
+            )  # fmt: skip
             state, new = new, state
-            if moves is not None:
-                _pull(layer, rows, origin, moves, moved[group], state, spare)
-            _measure(rows, origin, counted, shifts, maps, moved[group], state, spare, norm)
             if layer > latest:
                 if not step[layer]:
                     continue
@@ -215,7 +214,7 @@ def _walk(
                         for j in range(rows):
                             state[j, part] = 0.0 if part - k != MULTIPLE else np.inf
                         total[0, part] = 0.0 if part - k != MULTIPLE else np.inf
-                    for a in range(shifts):
+                    for a in range(moved.shape[1]):
                         moved[group, a, k] = 0.0
             if living == 0:
                 break

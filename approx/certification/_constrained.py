@@ -63,9 +63,10 @@ def constrained(
     some = None if cells.matrices is None else cells.matrices[members]
     with np.errstate(over="ignore", invalid="ignore"):
         quadratics = _quadratics(form.middle[box], radius[box], cells.offsets[members], some)
+    padded = [np.concatenate([part, np.zeros((1, *part.shape[1:]))]) for part in quadratics]  # no constraint
     _constrained(
         np.ascontiguousarray(form.middle), np.ascontiguousarray(radius), at, slopes, starts, members, closed,
-        *quadratics, inner, outer, values, affine.matrix, affine.offset, limits, bounds, np.zeros(n), np.zeros(n),
+        *padded, inner, outer, values, affine.matrix, affine.offset, limits, bounds, np.zeros(n),
     )  # fmt: skip
     return bounds
 
@@ -120,7 +121,7 @@ def _with(sign, start, slopes, k, j, tilt, radius, gradient, q, bend, size, limi
 @compiled
 def _constrained(
     middle, radius, at, slopes, starts, members, closed, q, gradients, bend, size, inner, outer, values,
-    linear, constant, limits, bounds, tilt, flat,
+    linear, constant, limits, bounds, tilt,
 ):  # pragma: no cover - compiled  # fmt: skip
     n = middle.shape[1]
     m = values.shape[1]
@@ -154,24 +155,23 @@ def _constrained(
                     sign = 1.0 - 2.0 * turn
                     start = at[1, k, j] - y if turn == 0 else y - at[0, k, j]
                     start += (n + 8) * 2.0**-52 * (weight + abs(at[0, k, j]) + abs(at[1, k, j]))
-                    best = _with(sign, start, slopes, k, j, tilt, radius, flat, 0.0, 0.0, 0.0, 0.0, e >= 0, n)
-                    for back in range(count if last else e + 1):
+                    best = np.inf
+                    for back in range(-1, count if last else e + 1):
                         if best <= enough:
                             break
-                        c = starts[k] + (back if last else e - back)
-                        cell = members[c]
-                        inside = c == slot
-                        limit = outer[cell] if inside else inner[cell]
-                        if limit == np.inf or (not inside and limit <= 0.0):
-                            continue
+                        c, limit, inside = members.shape[0], 0.0, True
+                        if back >= 0:
+                            c = starts[k] + (back if last else e - back)
+                            cell = members[c]
+                            inside = c == slot
+                            limit = outer[cell] if inside else inner[cell]
+                            if limit == np.inf or (not inside and limit <= 0.0):
+                                continue
                         found = _with(
                             sign, start, slopes, k, j, tilt, radius, gradients[c],
                             q[c], bend[c], size[c], limit, inside, n,
                         )  # fmt: skip
-                        if found < best or best != best:
-                            best = found
-                    if not best >= 0.0:
-                        best = 0.0 if best < 0.0 else np.inf
+                        best = min(best, found) if found == found else best
                     largest = max(largest, best)
                 square += largest * largest
             bounds[slot] = np.sqrt(square) * (1.0 + (m + 8) * 2.0**-52)
