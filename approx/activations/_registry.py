@@ -7,17 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from approx import _checks
-from approx.activations._profiles import (
-    RadialIdentity,
-    RadialSigmoid,
-    RadialSoftplus,
-    RadialSwish,
-    RationalSquash,
-    ShiftedReLU,
-    ShiftedSigmoid,
-    Squashing,
-    StepReLU,
-)
+from approx.activations import _profiles
 from approx.activations._radial import KINDS, RadialActivation, arguments, class_name, same
 
 __all__ = ["activation", "activation_names", "from_config", "is_built_in", "register"]
@@ -25,27 +15,16 @@ __all__ = ["activation", "activation_names", "from_config", "is_built_in", "regi
 Kind = TypeVar("Kind", bound=type[RadialActivation])
 
 _BUILT_IN: dict[str, type[RadialActivation]] = {
-    kind.name: kind
-    for kind in (
-        StepReLU,
-        RadialIdentity,
-        Squashing,
-        RationalSquash,
-        RadialSigmoid,
-        RadialSwish,
-        ShiftedReLU,
-        ShiftedSigmoid,
-        RadialSoftplus,
-    )
+    kind.name: kind for kind in (getattr(_profiles, name) for name in _profiles.__all__)
 }
 _ALIASES: dict[str, type[RadialActivation]] = {
-    "capsule_squash": Squashing,
-    "escnn_squash": RationalSquash,
-    "identity": RadialIdentity,
-    "n_relu": ShiftedReLU,
-    "sigmoid": RadialSigmoid,
-    "softplus": RadialSoftplus,
-    "swish": RadialSwish,
+    "capsule_squash": _profiles.Squashing,
+    "escnn_squash": _profiles.RationalSquash,
+    "identity": _profiles.RadialIdentity,
+    "n_relu": _profiles.ShiftedReLU,
+    "sigmoid": _profiles.RadialSigmoid,
+    "softplus": _profiles.RadialSoftplus,
+    "swish": _profiles.RadialSwish,
 }
 KINDS.update(_BUILT_IN)
 
@@ -83,6 +62,7 @@ def activation_names() -> tuple[str, ...]:
 def is_built_in(rho: RadialActivation) -> bool:
     """Whether it is one of the package: neither a subclass nor one of `register`.
 
+    >>> from approx.activations import StepReLU
     >>> is_built_in(StepReLU())
     True
     """
@@ -92,6 +72,7 @@ def is_built_in(rho: RadialActivation) -> bool:
 def from_config(config: Mapping[str, Any]) -> RadialActivation:
     """The activation whose `config()` this is. Raises TypeError or ValueError for anything else.
 
+    >>> from approx.activations import ShiftedReLU
     >>> from_config(ShiftedReLU(0.5).config())
     ShiftedReLU(shift=0.5)
     """

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from approx._compile import compiled
 from approx.affine import AffineMap
+from approx.certification._union import expanded
 from approx.certification.cells import Cells, Lists
 from approx.certification.intervals import up
 from approx.certification.jets import Linear
@@ -76,17 +77,10 @@ def _quadratics(
 ) -> tuple[Array, Array, Array, Array]:
     """Of cells on boxes, row by row: q(c) (e,), its gradient (e, n), a bound of |A xi|^2 (e,), and of what all terms of
     q add up to (e,)."""
-    if matrices is None:
-        w, reach = middle - offsets, radius
-        size = np.abs(middle) + np.abs(offsets) + radius
-        gradient = 2.0 * w
-    else:
-        sizes = np.abs(matrices)
-        w = np.einsum("epn,en->ep", matrices, middle) - offsets
-        reach = np.einsum("epn,en->ep", sizes, radius)
-        size = np.abs(offsets) + np.einsum("epn,en->ep", sizes, np.abs(middle) + radius)
-        gradient = 2.0 * np.einsum("epn,ep->en", matrices, w)
-    return (w * w).sum(axis=1), gradient, (reach * reach).sum(axis=1), (size * size).sum(axis=1)
+    w, reach, gradient = expanded(middle, radius, offsets, matrices)
+    size = np.abs(middle) + radius
+    size = np.abs(offsets) + (size if matrices is None else np.einsum("epn,en->ep", np.abs(matrices), size))
+    return (w * w).sum(axis=1), 2.0 * gradient, (reach * reach).sum(axis=1), (size * size).sum(axis=1)
 
 
 @compiled

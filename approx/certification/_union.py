@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from approx._compile import compiled
 
-__all__ = ["MOST", "held"]
+__all__ = ["MOST", "expanded", "held"]
 
 Array = NDArray[np.float64]
 
@@ -49,6 +49,16 @@ def held(
         return _prove(starts, constants, gradients, sizes, weights, offsets.shape[1]), middle + half * worst
 
 
+def expanded(middle: Array, half: Array, offsets: Array, matrices: Array | None) -> tuple[Array, Array, Array]:
+    """Of cells on boxes, row by row: the vector A x - u (e, p) at the middle of the box, a bound of |A t| (e, p) for
+    |t_j| <= h_j, and half the gradient (e, n) of |A x - u|^2. matrices (e, p, n), None for balls."""
+    if matrices is None:
+        value = middle - offsets
+        return value, half, value
+    value = np.einsum("epn,en->ep", matrices, middle) - offsets
+    return value, np.einsum("epn,en->ep", np.abs(matrices), half), np.einsum("epn,ep->en", matrices, value)
+
+
 def _measure(
     middle: Array, half: Array, offsets: Array, matrices: Array | None, scale: Array
 ) -> tuple[Array, Array, Array]:
@@ -56,13 +66,7 @@ def _measure(
     that is summed for them. The constant of cells without a bound is inf."""
     usable = (scale > 0.0) & (scale < np.inf)
     scale = np.where(usable, scale, 1.0)
-    if matrices is None:
-        value, spread = middle - offsets, half
-        gradients = value
-    else:
-        value = np.einsum("epn,en->ep", matrices, middle) - offsets
-        spread = np.einsum("epn,en->ep", np.abs(matrices), half)
-        gradients = np.einsum("epn,ep->en", matrices, value)
+    value, spread, gradients = expanded(middle, half, offsets, matrices)
     total = (value * value + spread * spread).sum(axis=1)
     size = (2 * np.abs(value) * spread).sum(axis=1)
     constants = np.where(usable, total / scale - 1.0, np.inf)

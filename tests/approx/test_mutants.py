@@ -130,7 +130,7 @@ MUTANTS = [
     ("_constrained", "total += radius[k, a] * max(abs(low), abs(high))",
      "total += radius[k, a] * min(abs(low), abs(high))", rims),
     ("_constrained", "start = at[1, k, j] - y if turn == 0 else y - at[0, k, j]", "start = at[1, k, j] - y", rims),
-    ("_constrained", "        gradient = 2.0 * w\n", "        gradient = w\n", rims),
+    ("_constrained", "2.0 * gradient, (reach", "gradient, (reach", rims),
     ("_constrained", "square += largest * largest", "square = largest * largest", rims),
     ("_boxes", "        proper = low <= high\n        return",
      "        proper = ~(low > high)\n        return", nothing_known),
