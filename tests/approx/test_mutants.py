@@ -1,6 +1,7 @@
 """Deliberately broken certifiers must be caught: each row changes one line, and its check must fail.
 
-The package is imported anew from the changed source, next to the real one, which is put back afterwards.
+The package is imported anew from the changed source, next to the real one, which is put back afterwards. Kernels of the
+changed module run as Python, so that nothing is compiled for one check.
 """
 
 import importlib
@@ -32,15 +33,17 @@ from tests.approx.certifier_checks import (
     profiles,
     quantities,
     rims,
+    series,
     sums,
     value_errors,
 )
 
 PACKAGE = "approx.certification"
+UNCOMPILED = "from approx._compile import compiled\n", "compiled = lambda function: function\n"
 
 
 class Mutation(SourceFileLoader):
-    """Loads a module with one piece of its source replaced, under a name for which numba keeps no cache."""
+    """Loads a module with one piece of its source replaced and its kernels not compiled."""
 
     def __init__(self, name, path, old, new):
         super().__init__(name, path)
@@ -51,7 +54,8 @@ class Mutation(SourceFileLoader):
         assert source.count(self.old) == 1, (
             f"{self.name} must contain {self.old!r} once, not {source.count(self.old)} times"
         )
-        exec(compile(source.replace(self.old, self.new), f"<mutant of {self.name}>", "exec"), module.__dict__)
+        source = source.replace(self.old, self.new).replace(*UNCOMPILED)
+        exec(compile(source, f"<mutant of {self.name}>", "exec"), module.__dict__)
 
 
 class Finder:
@@ -174,19 +178,19 @@ MUTANTS = [
      "least, most = np.fmax(least, joint[1]), np.fmin(most, joint[0])", dense),
     ("dense", "        terms[1 + j] -= moved\n", "        terms[1 + j] += moved\n", dense),
     ("dense", "error += (half * (1 + 4 * UNIT)) * radius[:, j] + ", "error += ", dense),
-    ("_series", "dropped += of_a[d, k] * tail", "dropped += 0.5 * of_a[d, k] * tail", models),
-    ("_series", "            tail, lowest = 0.0, top\n", "            tail, lowest = 0.0, top - 1\n", models),
-    ("_series", "rounding = _ROUNDING * counted_a * counted_b + terms", "rounding = terms", models),
-    ("_series", "+ error_a * (size_b + error_b) + size_a * error_b)", "+ error_a * error_b)", models),
-    ("_series", "known(terms, (missing + rest) * (1 + 4 * UNIT))", "known(terms, missing * (1 + 4 * UNIT))", models),
+    ("_series", "dropped += of_a[d, k] * tail", "dropped += 0.5 * of_a[d, k] * tail", series),
+    ("_series", "            tail, lowest = 0.0, top\n", "            tail, lowest = 0.0, top - 1\n", series),
+    ("_series", "rounding = _ROUNDING * counted_a * counted_b + terms", "rounding = terms", series),
+    ("_series", "+ error_a * (size_b + error_b) + size_a * error_b)", "+ error_a * error_b)", series),
+    ("_series", "known(terms, (missing + rest) * (1 + 4 * UNIT))", "known(terms, missing * (1 + 4 * UNIT))", series),
     ("_series", "for i in range(1, count):\n                spread",
-     "for i in range(2, count):\n                spread", models),
+     "for i in range(2, count):\n                spread", series),
     ("_expansions", "found[-1] / (j + 1.0))\n    return found\n\n\ndef _expm1",
-     "found[-1] / (j + 2.0))\n    return found\n\n\ndef _expm1", models),
-    ("_expansions", "_waves((1, 1, -1, -1), x,", "_waves((1, 1, 1, -1), x,", models),
-    ("_expansions", "rest = sign * total", "rest = total", models),
+     "found[-1] / (j + 2.0))\n    return found\n\n\ndef _expm1", series),
+    ("_expansions", "_waves((1, 1, -1, -1), x,", "_waves((1, 1, 1, -1), x,", series),
+    ("_expansions", "rest = sign * total", "rest = total", series),
     ("taylor", "rest = np.maximum(np.abs(series[-1].lo[1]), np.abs(series[-1].hi[1]))",
-     "rest = np.abs(series[-1].lo[0])", models),
+     "rest = np.abs(series[-1].lo[0])", series),
     ("models", "+ self._evaluation(profile, factor.bounds, middle, radius, size)", "", models),
     ("models", "error = (layer.magnitude @ error + rounded)", "error = (layer.magnitude @ error)", models),
     ("models", "error = (layer.magnitude @ error + rounded)", "error = (0 * error[:1] + rounded)", models),
