@@ -81,16 +81,6 @@ def rounding_scale(net, x):
     return size.detach()
 
 
-@pytest.fixture(scope="module")
-def one_thread():
-    """Small matrices gain nothing from threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.mark.usefixtures("one_thread")
 @settings(max_examples=1000, deadline=None, derandomize=True)
 @given(st.lists(st.integers(1, 64), min_size=2, max_size=9), st.integers(0, 2**32 - 1), st.booleans())
 def test_random_networks_keep_their_function_and_reach_the_least_widths(widths, seed, loss):

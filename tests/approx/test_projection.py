@@ -17,15 +17,6 @@ STEPS = 1000
 EPS = np.finfo(np.float64).eps
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def data(n, m, count=20):
     generator = torch.Generator().manual_seed(5)
     x = 2 * torch.rand(count, n, generator=generator, dtype=torch.float64) - 1

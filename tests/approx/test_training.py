@@ -14,15 +14,6 @@ X = torch.linspace(-2, 2, 30, dtype=torch.float64)[:, None]
 Y = torch.exp(-X * X)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small gain nothing from more, and lose much on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def by_hand(network, epochs, lr, momentum=0.0, nesterov=False):
     """Full-batch descent by finite differences of the loss, entry by entry: (losses, weights)."""
     layers = [[w.clone(), b.clone(), rho] for w, b, rho in network.layers()]
