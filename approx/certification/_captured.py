@@ -1,226 +1,92 @@
-"""Captured points, compiled: the zero state after a layer, followed through the rest of the network.
+"""Captured points: the zero state after a layer, followed through the rest of the network.
 
-Errors are bounded as in `_uncaptured`, whose docstring has the model. 64 trajectories, a group, are followed together,
-so that the loops over them are vectorised. Layers are taken in spans, and those that live on behind a span close ranks:
-a step costs in proportion to the trajectories alive there. A layer with the same value ends the ones before it in most
-constructions, so there are no more of them than different values.
+Errors are bounded as in `_uncaptured`, whose docstring has the model. All trajectories are followed together, lane by
+lane, and layers are taken in spans; those that live on behind a span close ranks. A layer with the same value ends the
+ones before it in most constructions, so there are no more of them than different values.
 
-The state of a group is an array (width, 5 LANES): a row has the values of a coordinate in all lanes, then their sizes,
-their errors, what they are multiples of, and how many nonzero terms they count for in a sum. Sums of squares have the
-same form.
+A state is an array (PARTS, rows, lanes): values, their sizes, their errors, for how many nonzero terms they count in a
+sum, and what they are multiples of. Sums of squares have the same form, (PARTS, lanes).
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from approx._compile import compiled
 from approx.certification import _chain
-from approx.certification._chain import Chain
-from approx.certification._gliding import ERROR, LANES, LOAD, MULTIPLE, PARTS, SIZE, glide
+from approx.certification._chain import Chain, Format
+from approx.certification._gliding import ERROR, LOAD, MULTIPLE, PARTS, SIZE, VALUE, glide
 
-__all__ = ["LANES", "WAVE", "settle"]
+__all__ = ["ALIGN", "WAVE", "settle"]
 
 Array = NDArray[np.float64]
 WAVE = 1 << 16  # trajectories that are kept at a time
+ALIGN = 64
 _SPAN = 128  # layers
-_compile = compiled(fastmath={"contract"})
+_TOGETHER = 4096  # lanes
+_MOST_NUMBERS = 1 << 20  # of the dense matrices of a span
 
 
-@_compile
-def _pull(layer, rows, origin, moves, moved, state, spare):  # pragma: no cover - compiled
-    """Move errors r of the rows of a layer into the shift zeta (dim, LANES), as `spread` does."""
-    defects, based, pull, keep = moves
-    index = based[layer]
-    dim = moved.shape[0]
-    for j in range(rows):
-        for a in range(dim):
-            for k in range(LANES):
-                state[j, ERROR + k] += defects[origin + j, a] * moved[a, k]
-    if index < 0:
-        return
-    for a in range(dim):
-        for j in range(rows):
-            for k in range(LANES):
-                moved[a, k] += pull[index, a, j] * state[j, ERROR + k]
-    for j in range(rows):
-        for k in range(LANES):
-            spare[j, k] = state[j, ERROR + k]
-    for j in range(rows):
-        for k in range(LANES):
-            state[j, ERROR + k] = 0.0
-        for i in range(rows):
-            for k in range(LANES):
-                state[j, ERROR + k] += keep[index, j, i] * spare[i, k]
+class _Lanes(NamedTuple):
+    """Trajectories, one in each entry of the last axis.
 
-
-@_compile
-def _advance(
-    chain, moves, maps, layer, digits, smallest, largest, state, moved, norm, new, spare
-):  # pragma: no cover - compiled
-    """The state `new` behind a layer, without its activation; the squares of its counted rows are added to `norm`."""
-    first_row, first_entry, column, weight, grid, bias, bias_grid, counted, _, _ = chain
-    unit, most = 2.0**-digits, 2.0**digits
-    origin = first_row[layer]
-    rows = first_row[layer + 1] - origin
-    for row in range(origin, first_row[layer + 1]):
-        j = row - origin
-        shift = bias[row]
-        some = 1.0 if shift != 0.0 else 0.0
-        powers = 0.0  # one more rounding for products that are not exact
-        for k in range(LANES):
-            new[j, k] = shift
-            new[j, SIZE + k] = abs(shift)
-            new[j, ERROR + k] = 0.0
-            new[j, MULTIPLE + k] = bias_grid[row]
-            new[j, LOAD + k] = some
-        for e in range(first_entry[row], first_entry[row + 1]):
-            c = column[e]
-            w = weight[e]
-            a = abs(w)
-            g = grid[e]
-            if g != a:
-                powers = 1.0
-            for k in range(LANES):
-                new[j, k] += w * state[c, k]
-                new[j, SIZE + k] += a * state[c, SIZE + k]
-                new[j, ERROR + k] += a * state[c, ERROR + k]
-                new[j, MULTIPLE + k] = min(new[j, MULTIPLE + k], g * state[c, MULTIPLE + k])
-                new[j, LOAD + k] += state[c, LOAD + k]
-        if not counted[row]:  # a total: rounded, in any order, where it is read
-            continue
-        inexact = 0
-        for k in range(LANES):
-            multiple = new[j, MULTIPLE + k]
-            bound = min(multiple * most, largest) if multiple >= smallest else 0.0
-            inexact += 0 if new[j, SIZE + k] <= bound else 1
-        if inexact == 0:
-            continue
-        for k in range(LANES):
-            multiple, size = new[j, MULTIPLE + k], new[j, SIZE + k]
-            bound = min(multiple * most, largest) if multiple >= smallest else 0.0
-            terms = max(new[j, LOAD + k] - 1.0 + powers, 0.0)
-            rounding = terms * unit / (1.0 - terms * unit) * size + terms * smallest
-            rounding = 0.0 if size <= bound else rounding
-            new[j, ERROR + k] += rounding if size <= largest else np.inf
-            new[j, MULTIPLE + k] = multiple if rounding == 0.0 else 0.0
-    if moves is not None:
-        _pull(layer, rows, origin, moves, moved, new, spare)
-    # From here on sizes are those of the values, with their errors.
-    for j in range(rows):
-        if not counted[origin + j]:
-            continue
-        for k in range(LANES):
-            spare[j, k] = new[j, ERROR + k]
-        if moves is not None:
-            for a in range(moved.shape[0]):
-                slope = abs(maps[origin + j, a])
-                for k in range(LANES):
-                    spare[j, k] += slope * moved[a, k]
-        for k in range(LANES):
-            # Twice: the evaluation that is bounded and this one may be off to either side.
-            size = abs(new[j, k]) + 2.0 * spare[j, k]
-            some = 1.0 if size > 0.0 else 0.0
-            new[j, SIZE + k] = size
-            new[j, MULTIPLE + k] = new[j, MULTIPLE + k] if size > 0.0 else np.inf
-            new[j, LOAD + k] = some
-            norm[0, k] += new[j, k] * new[j, k]
-            norm[0, ERROR + k] += spare[j, k] * spare[j, k]
-            norm[0, LOAD + k] += some
-
-
-@_compile
-def _walk(
-    chain, moves, maps, starts, first, stop, digits, smallest, largest, names, glided, states, sums, moved, alive,
-    memory, following, doubtful, gaps,
-):  # pragma: no cover - compiled  # fmt: skip
-    """Take groups of trajectories, those that have not glided, through the layers first .. stop, step by step.
-
-    moves : (defects, based, pull, keep), or None where nothing is ever moved
-    names (groups, LANES), ascending: which trajectory a lane has; the others: see `settle`
+    starts (k,), ascending: the layers whose zero state they follow; names (k,): where their results belong
+    state (PARTS, width, k); total (PARTS, k): q; moved (n, k): the shift zeta; alive (k,)
     """
-    first_row, _, _, _, _, _, _, counted, step, retire = chain
-    state, new, norm, spare = memory
-    unit, most = 2.0**-digits, 2.0**digits
-    for group in range(names.shape[0]):
-        if glided[group]:
-            continue
-        latest = starts[names[group, LANES - 1]]
-        total = sums[group]
-        living = 0
-        for k in range(LANES):
-            living += alive[group, k]
-        for j in range(state.shape[0]):
-            for k in range(PARTS * LANES):
-                state[j, k] = states[group, j, k]
-        carries = True
-        for layer in range(max(first, starts[names[group, 0]] + 1), stop):
-            origin = first_row[layer]
-            rows = first_row[layer + 1] - origin
-            retired = retire[layer]
-            if retired >= 0:
-                carries = True
-                for k in range(LANES):
-                    total[0, k] += state[retired, k] * state[retired, k]
-                    total[0, ERROR + k] += state[retired, ERROR + k] * state[retired, ERROR + k]
-                    total[0, MULTIPLE + k] = min(total[0, MULTIPLE + k], state[retired, MULTIPLE + k])
-                    total[0, LOAD + k] += state[retired, LOAD + k]
-            elif carries:
-                carries = False
-                for k in range(LANES):
-                    total[0, k] = total[0, ERROR + k] = total[0, LOAD + k] = 0.0
-                    total[0, MULTIPLE + k] = np.inf
-            for k in range(PARTS * LANES):
-                norm[0, k] = total[0, k]
-            _advance(
-                chain, moves, maps, layer, digits, smallest, largest, state, moved[group], norm, new, spare
-            )  # fmt: skip
-            state, new = new, state
-            if layer > latest:
-                if not step[layer]:
-                    continue
-                near = 0  # lanes that are zeroed, or could be: |v| <= 1 + error
-                for k in range(LANES):
-                    least = 1.0 + 2.0 * np.sqrt(norm[0, ERROR + k]) * (1 + 2.0**-20)
-                    least += (norm[0, LOAD + k] + 3.0) * 2.0 * unit
-                    near += 0 if norm[0, k] > least * least * (1 + 2.0**-40) else 1
-                if near == 0:
-                    continue
-            for k in range(LANES):
-                name = names[group, k]
-                waiting = layer <= starts[name]
-                zeroed = waiting or not alive[group, k]
-                if not zeroed and step[layer]:
-                    length = np.sqrt(norm[0, k])
-                    distance = 2.0 * np.sqrt(norm[0, ERROR + k]) * (1 + 2.0**-20)
-                    zeroed = norm[0, k] < 1.0
-                    if not abs(length - 1.0) > distance + (norm[0, LOAD + k] + 3.0) * 2.0 * unit:
-                        # Exact squares leave no doubt even at |v| = 1.
-                        least = total[0, MULTIPLE + k]
-                        for j in range(rows):
-                            if counted[origin + j]:
-                                least = min(least, state[j, MULTIPLE + k])
-                        sure = distance == 0.0 and norm[0, k] <= least * least * most and least * least >= smallest
-                        if not sure and doubtful[name] < 0:
-                            doubtful[name] = layer
-                            gaps[name] = abs(length - 1.0)
-                    if zeroed:
-                        following[name] = layer
-                        alive[group, k] = False
-                        living -= 1
-                if zeroed:
-                    for part in range(k, PARTS * LANES, LANES):
-                        for j in range(rows):
-                            state[j, part] = 0.0 if part - k != MULTIPLE else np.inf
-                        total[0, part] = 0.0 if part - k != MULTIPLE else np.inf
-                    for a in range(moved.shape[1]):
-                        moved[group, a, k] = 0.0
-            if living == 0:
-                break
-        for j in range(state.shape[0]):
-            for k in range(PARTS * LANES):
-                states[group, j, k] = state[j, k]
+
+    starts: NDArray[np.int64]
+    names: NDArray[np.int64]
+    state: Array
+    total: Array
+    moved: Array
+    alive: NDArray[np.bool_]
+
+    @classmethod
+    def fresh(cls, starts: NDArray[np.int64], names: NDArray[np.int64], width: int, dim: int) -> _Lanes:
+        """At the zero state."""
+        count = len(starts)
+        state, total = np.zeros((PARTS, width, count)), np.zeros((PARTS, count))
+        state[MULTIPLE] = total[MULTIPLE] = np.inf
+        return cls(starts, names, state, total, np.zeros((dim, count)), np.ones(count, bool))
+
+    def take(self, which: NDArray) -> _Lanes:
+        """Copies of some."""
+        return _Lanes._make(part[..., which] for part in self)
+
+    def join(self, other: _Lanes) -> _Lanes:
+        return _Lanes._make(np.concatenate(pair, axis=-1) for pair in zip(self, other, strict=True))
+
+
+class _Span:
+    """The layers first .. stop of a chain with dense matrices, row by row.
+
+    rows (stop - first + 1,): layer first + i has the rows rows[i] .. rows[i + 1], of a chain that begins with row
+    `begin`; inputs (stop - first,): how many coordinates it reads
+    factors (PARTS - 1, rows, width), shifts (PARTS - 1, rows), grids, shift_grids: by what a row multiplies each part
+    of a state, and what it adds; powers (rows,): are all weights powers of two?
+    """
+
+    def __init__(self, chain: Chain, first: int, stop: int) -> None:
+        self.first, self.stop = first, stop
+        begin, end = int(chain.first_row[first]), int(chain.first_row[stop])
+        self.begin, self.rows = begin, chain.first_row[first : stop + 1] - begin
+        self.inputs = np.diff(chain.first_row[first - 1 : stop])
+        entries = slice(int(chain.first_entry[begin]), int(chain.first_entry[end]))
+        row = np.repeat(np.arange(end - begin), np.diff(chain.first_entry[begin : end + 1]))
+        at = row, chain.column[entries]
+        weight, grid, bias = chain.weight[entries], chain.grid[entries], chain.bias[begin:end]
+        self.factors = np.zeros((PARTS - 1, end - begin, chain.width))
+        for part, factor in ((VALUE, weight), (SIZE, np.abs(weight)), (ERROR, np.abs(weight)), (LOAD, 1.0)):
+            self.factors[part][at] = factor
+        self.shifts = np.stack([bias, np.abs(bias), np.zeros_like(bias), bias != 0.0])
+        self.grids = np.full((end - begin, chain.width), np.inf)
+        self.grids[at] = grid
+        self.shift_grids = chain.bias_grid[begin:end]
+        self.powers = np.bincount(row, grid != np.abs(weight), minlength=end - begin) == 0
+        self.counted = chain.counted[begin:end]
+        self.step, self.retire = chain.step[first:stop], chain.retire[first:stop]
 
 
 def settle(
@@ -231,9 +97,7 @@ def settle(
     pull: Array,
     keep: Array,
     starts: NDArray[np.int64],
-    digits: int,
-    smallest: float,
-    largest: float,
+    form: Format,
     following: NDArray[np.int64],
     values: Array,
     errors: Array,
@@ -242,47 +106,141 @@ def settle(
 ) -> None:
     """Follow the zero state after layer starts[k] (ascending) until it is zeroed again or leaves the network.
 
-    based (L,) all -1 means that errors stay in r; smallest, largest: the least normal and the largest number of the
-    format. Results: following (k,) the layer that zeroes it again, or -1;
-    values, errors (k, m) at the end; doubtful (k,): a layer where the norm is nearer to 1 than its error, or -1,
-    and gaps (k,): | |v| - 1 | there.
+    based (L,) all -1 means that errors stay in r
+    Results: following (k,) the layer that zeroes it again, or -1; values, errors (k, m) at the end; doubtful (k,): a
+    layer where the norm is nearer to 1 than its error, or -1, and gaps (k,): | |v| - 1 | there.
     """
-    layers, count, width, n = len(chain), starts.shape[0], chain.width, chain.dim_in
-    moves = (defects, based, pull, keep) if (based >= 0).any() else None
-    glides = layers >= _chain.LONG and moves is None and bool(chain.counted.all())
-    memory = tuple(np.zeros((rows, PARTS * LANES)) for rows in (width, width, 1, width))
-    # What lanes have at the start; a row with its parts is a row of a state, the last but n one are the sums.
-    fresh = np.zeros(PARTS * (width + 1) + n)
-    fresh[MULTIPLE // LANES : PARTS * (width + 1) : PARTS] = np.inf
-    living, lanes = np.zeros((0, fresh.shape[0])), np.zeros(0, np.int64)
+    layers, width, n = len(chain), chain.width, chain.dim_in
+    moves = (maps[:, :n], defects[:, :n], based, pull, keep) if (based >= 0).any() else None
+    glides = layers >= _chain.LONG and moves is None
+    length = int(np.clip(_MOST_NUMBERS // (PARTS * width**2), 1, _SPAN))
+    lanes = _Lanes.fresh(starts[:0], np.zeros(0, np.int64), width, n)
     ahead = stop = 0
-    while len(lanes) or ahead < count:
-        first = stop if len(lanes) else int(starts[ahead]) + 1
-        stop = min(first + _SPAN, layers)
-        joined = np.arange(ahead, np.searchsorted(starts, stop))
+    while len(lanes.names) or ahead < len(starts):
+        first = stop if len(lanes.names) else int(starts[ahead]) + 1
+        stop = min(first + length, layers)
+        joined = np.arange(ahead, np.searchsorted(starts, stop - 1))  # the others have nothing to pass
         ahead += len(joined)
-        lanes = np.concatenate([lanes, joined])
-        used, groups = len(lanes), -(-len(lanes) // LANES)
-        store = np.tile(fresh, (groups * LANES, 1))
-        store[: len(living)] = living
-        parts = np.split(store.reshape(groups, LANES, -1).swapaxes(1, 2), [PARTS * width, PARTS * (width + 1)], axis=1)
-        states, sums, moved = (np.ascontiguousarray(part).reshape(groups, -1, r * LANES)
-                               for part, r in zip(parts, (PARTS, PARTS, 1), strict=True))  # fmt: skip
-        names = np.pad(lanes, (0, groups * LANES - used), mode="edge").reshape(groups, LANES)
-        alive = (np.arange(groups * LANES) < used).reshape(groups, LANES)
-        glided = np.zeros(groups, bool)
-        if glides and first > 0:
-            glided |= starts[names[:, -1]] < first
-            glide(chain, first, stop, digits, smallest, largest, glided, names, states, alive, following)
-        _walk(
-            chain.arrays, moves, maps, starts, first, stop, digits, smallest, largest, names, glided, states, sums,
-            moved, alive, memory, following, doubtful, gaps,
-        )  # fmt: skip
-        store = np.concatenate([part.reshape(groups, -1, LANES) for part in (states, sums, moved)], axis=1)
-        store = store.swapaxes(1, 2).reshape(groups * LANES, -1)
-        living, lanes = store[alive.ravel()], names[alive]
+        lanes = lanes.join(_Lanes.fresh(starts[joined], joined, width, n))
+        left = np.arange(len(lanes.names))
+        if glides:
+            left = left[~glide(chain, first, stop, form, *lanes[:4], lanes.alive, following)]
+        if len(left):
+            span = _Span(chain, first, stop)
+            for k in range(0, len(left), _TOGETHER):
+                some = left[k : k + _TOGETHER]
+                part = lanes.take(some)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    _walk(span, moves, form, part, following, doubtful, gaps)
+                for whole, taken in zip(lanes, part, strict=True):
+                    whole[..., some] = taken
+        lanes = lanes.take(lanes.alive)
         if stop == layers:
-            values[lanes] = living[:, : PARTS * chain.dim_out : PARTS]
-            errors[lanes] = living[:, ERROR // LANES : PARTS * chain.dim_out : PARTS]
-            errors[lanes] += living[:, living.shape[1] - n :] @ np.abs(maps[chain.first_row[-2] :, :n]).T
+            values[lanes.names] = lanes.state[VALUE, : chain.dim_out].T
+            rest = lanes.state[ERROR, : chain.dim_out] + np.abs(maps[chain.first_row[-2] :, :n]) @ lanes.moved
+            errors[lanes.names] = np.where(np.isnan(rest), np.inf, rest).T
             return
+
+
+def _walk(
+    span: _Span,
+    moves: tuple[NDArray, ...] | None,
+    form: Format,
+    lanes: _Lanes,
+    following: NDArray[np.int64],
+    doubtful: NDArray[np.int64],
+    gaps: Array,
+) -> None:
+    """Take lanes through a span, step by step.
+
+    moves : (maps, defects, based, pull, keep), or None where nothing is ever moved; the others: see `settle`
+    """
+    unit, most = 2.0**-form.digits, 2.0**form.digits
+    active = np.searchsorted(lanes.starts, np.arange(span.first, span.stop))
+    begin = int(np.argmax(active > 0))
+    now = lanes.state[:, : span.inputs[begin], :0]
+    for i in range(begin, span.stop - span.first):
+        layer, count = span.first + i, active[i]
+        if now.shape[2] < count:
+            now = np.concatenate([now, lanes.state[:, : now.shape[1], now.shape[2] : count]], axis=2)
+        total, moved, alive = lanes.total[:, :count], lanes.moved[:, :count], lanes.alive[:count]
+        retired = span.retire[i]
+        if retired < 0:
+            total[...] = 0.0
+            total[MULTIPLE] = np.inf
+        else:
+            total[VALUE] += now[VALUE, retired] ** 2
+            total[ERROR] += now[ERROR, retired] ** 2
+            total[LOAD] += now[LOAD, retired]
+            np.minimum(total[MULTIPLE], now[MULTIPLE, retired], out=total[MULTIPLE])
+        now, spread = _advance(span, i, moves, form, now, moved)
+        if not span.step[i]:
+            continue
+        counted = now if len(spread) == now.shape[1] else now[:, span.counted[span.rows[i] : span.rows[i + 1]]]
+        norm = total[VALUE] + (counted[VALUE] ** 2).sum(axis=0)
+        error = total[ERROR] + (spread**2).sum(axis=0)
+        terms = total[LOAD] + counted[LOAD].sum(axis=0)
+        # Both evaluations may be off, the one that is bounded and this one.
+        distance = 2.0 * np.sqrt(error) * (1 + 2.0**-20)
+        doubt = distance + (terms + 3.0) * 2.0 * unit
+        near = np.flatnonzero(~(norm > (1.0 + doubt) ** 2 * (1 + 2.0**-40)) & alive)  # zeroed, or could be
+        if not len(near):
+            continue
+        names, norm, distance = lanes.names[near], norm[near], distance[near]
+        gap = np.abs(np.sqrt(norm) - 1.0)
+        # Exact squares leave no doubt even at |v| = 1.
+        least = np.minimum(total[MULTIPLE, near], counted[MULTIPLE][:, near].min(axis=0))
+        sure = (distance == 0.0) & (norm <= least * least * most) & (least * least >= form.smallest)
+        unsure = ~(gap > doubt[near]) & ~sure & (doubtful[names] < 0)
+        doubtful[names[unsure]] = layer
+        gaps[names[unsure]] = gap[unsure]
+        ended = norm < 1.0
+        following[names[ended]] = layer
+        alive[near[ended]] = False
+        if not lanes.alive.any():
+            return
+    lanes.state[:, : now.shape[1]] = now
+
+
+def _advance(
+    span: _Span, i: int, moves: tuple[NDArray, ...] | None, form: Format, now: Array, moved: Array
+) -> tuple[Array, Array]:
+    """The state behind layer i of a span, without its activation, and the errors of its counted rows with what `moved`
+    adds to them. With `moves` errors r are moved into the shift, as `spread` does."""
+    rows = slice(int(span.rows[i]), int(span.rows[i + 1]))
+    inputs, counted = now.shape[1], span.counted[rows]
+    some: slice | NDArray[np.bool_] = slice(None) if counted.all() else counted
+    new = np.empty((PARTS, len(counted), now.shape[2]))
+    new[:MULTIPLE] = np.einsum("pjc,pck->pjk", span.factors[:, rows, :inputs], now[:MULTIPLE])
+    new[:MULTIPLE] += span.shifts[:, rows, None]
+    # Where there is no weight the grid is inf; times 0, for multiples of nothing, it is NaN, which fmin ignores.
+    new[MULTIPLE] = span.shift_grids[rows, None]
+    for c in range(inputs):
+        np.fmin(new[MULTIPLE], span.grids[rows, c, None] * now[MULTIPLE, c], out=new[MULTIPLE])
+    size, multiple = new[SIZE, some], new[MULTIPLE, some]
+    unit, most = 2.0**-form.digits, 2.0**form.digits
+    # Uncounted rows are totals: rounded, in any order, where they are read.
+    bound = np.where(multiple >= form.smallest, np.minimum(multiple * most, form.largest), 0.0)
+    inexact = ~(size <= bound)
+    if inexact.any():
+        terms = np.maximum(new[LOAD, some] - 1.0 + ~span.powers[rows, None][some], 0.0)
+        relative = np.where(terms * unit < 0.5, terms * unit / (1.0 - terms * unit), np.inf)
+        rounding = np.where(inexact, relative * size + terms * form.smallest, 0.0)
+        new[ERROR, some] += np.where(size <= form.largest, rounding, np.inf)
+        new[MULTIPLE, some] = np.where(rounding == 0.0, multiple, 0.0)
+    spread = new[ERROR, some]
+    if moves is not None:
+        maps, defects, based, pull, keep = moves
+        own, base = slice(span.begin + rows.start, span.begin + rows.stop), based[span.first + i]
+        error = new[ERROR] + np.einsum("ja,ak->jk", defects[own], moved)
+        if base >= 0:
+            moved += np.einsum("aj,jk->ak", pull[base, :, : len(error)], error)
+            error = np.einsum("ij,jk->ik", keep[base, : len(error), : len(error)], error)
+        new[ERROR] = error
+        spread = error[some] + np.einsum("ja,ak->jk", np.abs(maps[own][some]), moved)
+    # From here on sizes are those of the values, with their errors.
+    size = np.abs(new[VALUE, some]) + 2.0 * spread
+    new[SIZE, some] = size
+    new[LOAD, some] = size != 0.0
+    new[MULTIPLE, some] = np.where(size == 0.0, np.inf, new[MULTIPLE, some])
+    return new, spread

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,10 +23,21 @@ from approx.activations import RadialActivation, RadialIdentity, StepReLU
 from approx.blocks import Block
 from approx.networks import Dense, Growing, RadialNetwork
 
-__all__ = ["DIGITS", "LONG", "Chain", "chain_of", "lowest_bit"]
+__all__ = ["DIGITS", "FORMATS", "LONG", "Chain", "Format", "chain_of", "lowest_bit"]
 
 Array = NDArray[np.float64]
 DIGITS = {torch.float64: 53, torch.float32: 24}
+
+
+class Format(NamedTuple):
+    """A floating-point format: its binary digits, its least normal number, and a power of two below its largest."""
+
+    digits: int
+    smallest: float
+    largest: float
+
+
+FORMATS = {53: Format(53, 2.0**-1022, 2.0**1023), 24: Format(24, 2.0**-126, 2.0**127)}
 LONG = 2048  # layers from which on what only saves time is worth compiling
 _MOST_ENTRIES = 200_000_000
 _MOST_EXPANDED = 4_000_000

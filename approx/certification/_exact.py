@@ -25,7 +25,7 @@ def exact_affine(chain: Chain) -> list[list[Fraction]] | None:
     In integers. For long chains compiled, with every entry a sum of a few floating-point numbers, as far as that goes.
     """
     n = chain.dim_in
-    if len(chain) < _chain.LONG:
+    if len(chain) < 8 * _chain.LONG:
         return _integers(chain, 0, [[Fraction(int(a == j)) for a in range(n + 1)] for j in range(n)])
     entries = np.zeros((chain.width, n + 1, _TERMS))
     counts = np.zeros((chain.width, n + 1), np.int64)

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from approx._compile import compiled
-from approx.certification._chain import Chain
+from approx.certification._chain import Chain, Format
 
-__all__ = ["ERROR", "LANES", "LOAD", "MULTIPLE", "PARTS", "SIZE", "glide"]
+__all__ = ["ERROR", "LOAD", "MULTIPLE", "PARTS", "SIZE", "VALUE", "glide"]
 
 Array = NDArray[np.float64]
 
-LANES = 64
-PARTS = 5  # of a row of a state: values, and where the others begin
-SIZE, ERROR, MULTIPLE, LOAD = LANES, 2 * LANES, 3 * LANES, 4 * LANES
+VALUE, SIZE, ERROR, LOAD, MULTIPLE = range(5)  # the parts of a state
+PARTS = 5
+LANES = 64  # that are followed together
 _compile = compiled(fastmath={"contract"})
 _FAR = 2.0**500
 
@@ -29,36 +29,48 @@ def glide(
     chain: Chain,
     first: int,
     stop: int,
-    digits: int,
-    smallest: float,
-    largest: float,
-    glided: NDArray[np.bool_],
+    form: Format,
+    starts: NDArray[np.int64],
     names: NDArray[np.int64],
-    states: Array,
+    state: Array,
+    total: Array,
     alive: NDArray[np.bool_],
     following: NDArray[np.int64],
-) -> None:
-    """Move the states (groups, width, PARTS LANES) of `_captured` through the layers first .. stop.
+) -> NDArray[np.bool_]:
+    """Move lanes (k,) through the layers first .. stop.
 
-    glided (groups,): which groups to move; False behind it for those that must be taken step by step
-    names (groups, LANES): where the result of a lane goes in `following`, as in `settle`; alive (groups, LANES)
+    starts, names, state (PARTS, width, k), total (PARTS, k), alive: as in `_captured`, where they are left unchanged
+    for those lanes that must be taken step by step, for which the result (k,) is False
     """
-    width = states.shape[1]
+    count, width = len(names), state.shape[1]
+    glided = np.zeros(count, bool)
     through, spare = np.zeros((width, width + 1)), np.zeros((width, width + 1))
     if not _paths(
         chain.first_row, chain.first_entry, chain.column, chain.grid, chain.bias_grid, first, stop, through, spare
     ):
-        glided[:] = False
-        return
+        return glided
     memory = (
-        np.zeros((width, LANES)), np.zeros((width, LANES)), *np.zeros((4, width)), np.zeros(LANES),
+        np.zeros((width, LANES)), np.zeros((width, LANES)), *np.zeros((6, width)), np.zeros(LANES), np.zeros(LANES),
         np.zeros(LANES, np.int64),
     )  # fmt: skip
-    for group in np.flatnonzero(glided):
-        glided[group] = _glide(
-            chain.arrays, first, stop, digits, smallest, largest, through, states[group], alive[group], names[group],
-            following, memory,
-        )  # fmt: skip
+    for low in range(0, count, LANES):
+        some = slice(low, min(low + LANES, count))
+        glided[some] = _glide(
+            chain.arrays,
+            first,
+            stop,
+            *form,
+            through,
+            starts,
+            names,
+            state,
+            total,
+            alive,
+            low,
+            following,
+            memory,
+        )
+    return glided
 
 
 @_compile
@@ -88,38 +100,74 @@ def _paths(first_row, first_entry, column, grid, bias_grid, first, stop, now, ne
 
 @_compile
 def _glide(
-    chain, first, stop, digits, smallest, largest, through, state, alive, names, following, memory
+    chain,
+    first,
+    stop,
+    digits,
+    smallest,
+    largest,
+    through,
+    starts,
+    names,
+    states,
+    totals,
+    alive,
+    low,
+    following,
+    memory,
 ):  # pragma: no cover - compiled
-    """Move one group, as `glide`; False, and nothing is changed, if its layers must be taken step by step.
+    """Move the lanes from `low` on, as `glide`; False, and nothing is changed, if they must be taken step by step.
 
     through : what `_paths` found
+    Of all lanes together: multiples (`common`), sizes and loads of coordinates, loads (`summed`) and multiples of q.
     """
-    first_row, first_entry, column, weight, grid, bias, bias_grid, _, step, _ = chain
-    now, new, common, sizes, after, new_sizes, norm, ended = memory
-    width = state.shape[0]
+    first_row, first_entry, column, weight, grid, bias, bias_grid, counted, step, retire = chain
+    now, new, common, sizes, loads, new_common, new_sizes, new_loads, norm, squares, ended = memory
+    width = states.shape[1]
+    count = min(names.shape[0] - low, LANES)
+    latest = starts[low + count - 1]
     unit, most = 2.0**-digits, 2.0**digits
-    far = (1.0 + (width + 3.0) * 2.0 * unit) ** 2 * (1 + 2.0**-40)
     before = rows = first_row[first] - first_row[first - 1]
     for j in range(before):
         common[j] = np.inf
-        sizes[j] = 0.0
+        sizes[j] = loads[j] = 0.0
         for k in range(LANES):
-            if state[j, ERROR + k] != 0.0:
+            lane = low + min(k, count - 1)
+            if states[ERROR, j, lane] != 0.0:
                 return False
-            common[j] = min(common[j], state[j, MULTIPLE + k])
-            sizes[j] = max(sizes[j], abs(state[j, k]))
-            now[j, k] = state[j, k]
+            common[j] = min(common[j], states[MULTIPLE, j, lane])
+            sizes[j] = max(sizes[j], states[SIZE, j, lane])
+            loads[j] = max(loads[j], states[LOAD, j, lane])
+            now[j, k] = states[VALUE, j, lane]
+    summed, least_square = 0.0, np.inf
     for k in range(LANES):
+        lane = low + min(k, count - 1)
+        if totals[ERROR, lane] != 0.0:
+            return False
+        summed = max(summed, totals[LOAD, lane])
+        least_square = min(least_square, totals[MULTIPLE, lane])
+        squares[k] = totals[VALUE, lane]
         ended[k] = -1
     for layer in range(first, stop):
         origin = first_row[layer]
         rows = first_row[layer + 1] - origin
+        retired = retire[layer]
+        if retired >= 0:
+            summed += loads[retired]
+            least_square = min(least_square, common[retired])
+            for k in range(LANES):
+                squares[k] += now[retired, k] * now[retired, k]
+        elif summed > 0.0:
+            summed, least_square = 0.0, np.inf
+            for k in range(LANES):
+                squares[k] = 0.0
         for k in range(LANES):
-            norm[k] = 0.0
+            norm[k] = squares[k]
         for j in range(rows):
             row = origin + j
             shift = bias[row]
             total, least = abs(shift), bias_grid[row]
+            load = 1.0 if shift != 0.0 else 0.0
             line = new[j]
             begin = first_entry[row]
             end = first_entry[row + 1]
@@ -128,6 +176,7 @@ def _glide(
                 w = weight[e]
                 total += abs(w) * sizes[c]
                 least = min(least, grid[e] * common[c])
+                load += loads[c]
                 source = now[c]
                 if e == begin:
                     for k in range(LANES):
@@ -138,16 +187,29 @@ def _glide(
             if begin == end:
                 for k in range(LANES):
                     line[k] = shift
+            new_common[j], new_sizes[j], new_loads[j] = least, total, load
+            if not counted[row]:  # a total: rounded, in any order, where it is read
+                continue
             if not (least >= smallest and total * (1 + 2.0**-20) <= min(least * most, largest)):
                 return False
-            after[j], new_sizes[j] = least, total
+            new_loads[j] = 1.0
             for k in range(LANES):
                 norm[k] += line[k] * line[k]
-        common, after = after, common
+        common, new_common = new_common, common
         sizes, new_sizes = new_sizes, sizes
+        loads, new_loads = new_loads, loads
         now, new = new, now
+        if layer <= latest:  # some wait for the layer that zeroes them
+            for k in range(LANES):
+                if layer <= starts[low + min(k, count - 1)]:
+                    for j in range(rows):
+                        now[j, k] = 0.0
+                    squares[k] = 0.0
+                    norm[k] = np.inf
         if not step[layer]:
             continue
+        doubt = (width + summed + 3.0) * 2.0 * unit
+        far = (1.0 + doubt) ** 2 * (1 + 2.0**-40)
         near = 0
         for k in range(LANES):
             near += 0 if norm[k] > far else 1
@@ -156,29 +218,32 @@ def _glide(
         for k in range(LANES):
             if norm[k] > far:
                 continue
-            if not abs(np.sqrt(norm[k]) - 1.0) > (width + 3.0) * 2.0 * unit:
+            if not abs(np.sqrt(norm[k]) - 1.0) > doubt:
                 return False
             if norm[k] < 1.0:
                 if ended[k] < 0:
                     ended[k] = layer
                 for j in range(rows):
                     now[j, k] = 0.0
-                norm[k] = 0.0
-    for k in range(LANES):
-        if alive[k] and ended[k] >= 0:
-            alive[k] = False
-            following[names[k]] = ended[k]
-        if not alive[k]:
+                squares[k] = 0.0
+    for k in range(count):
+        lane = low + k
+        if ended[k] >= 0 and alive[lane]:
+            alive[lane] = False
+            following[names[lane]] = ended[k]
+        if not alive[lane]:
             continue
+        totals[VALUE, lane], totals[LOAD, lane], totals[MULTIPLE, lane] = squares[k], summed, least_square
         for j in range(before):
-            after[j] = state[j, MULTIPLE + k]
+            new_common[j] = states[MULTIPLE, j, lane]
         for j in range(rows):
-            state[j, k] = now[j, k]
-            state[j, SIZE + k] = abs(now[j, k])
-            state[j, LOAD + k] = 1.0 if now[j, k] != 0.0 else 0.0
+            full = counted[first_row[stop - 1] + j]
+            states[VALUE, j, lane] = now[j, k]
+            states[SIZE, j, lane] = abs(now[j, k]) if full else sizes[j]
+            states[LOAD, j, lane] = (1.0 if now[j, k] != 0.0 else 0.0) if full else loads[j]
             least = through[j, width]
             for c in range(before):
                 if through[j, c] < np.inf:
-                    least = min(least, through[j, c] * after[c])
-            state[j, MULTIPLE + k] = least
+                    least = min(least, through[j, c] * new_common[c])
+            states[MULTIPLE, j, lane] = least
     return True

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -11,8 +13,8 @@ from numpy.typing import NDArray
 
 from approx import _checks
 from approx._threads import for_slices
-from approx.certification import _captured, _uncaptured
-from approx.certification._chain import Chain, chain_of
+from approx.certification import _captured, _chain, _uncaptured
+from approx.certification._chain import FORMATS, Chain, chain_of
 from approx.certification._shapes import OUTWARD
 from approx.networks import RadialNetwork
 
@@ -21,7 +23,6 @@ __all__ = ["AmbiguousNetwork", "Errors", "Recovery", "Trajectories", "recover"]
 Array = NDArray[np.float64]
 _CONDITION = 1e8
 _MOST_NUMBERS = 100_000_000
-_RANGE = {53: (2.0**-1022, 2.0**1023), 24: (2.0**-126, 2.0**127)}  # least normal number, and one below the largest
 
 
 class AmbiguousNetwork(ValueError):
@@ -106,11 +107,11 @@ class Recovery:
         zeta, rest = np.zeros((layers, n)), np.zeros(rows)
         carried, terms = np.zeros(layers), np.zeros(layers)
         shift = radius * 2.0**-chain.digits if rounding and chain.digits < 53 else 0.0  # x itself is rounded
-        _uncaptured.spread(
-            chain.arrays, n, self.maps, self.defects, self.fixed, self.based, self.pull, self.keep, shift, extra,
-            radius, chain.digits if rounding else 0, *_RANGE[chain.digits], zeta, rest, carried, terms,
-            *(np.zeros((5, chain.width)) for _ in range(2)), np.zeros(n), np.zeros(chain.width),
-            np.zeros(chain.width, bool),
+        memory = *(np.zeros((5, chain.width)) for _ in range(2)), np.zeros(n), *np.zeros((2, chain.width))
+        _run(
+            _uncaptured.spread, chain, n, self.maps, self.defects, self.fixed, self.based, self.pull, self.keep, shift,
+            extra, radius, chain.digits if rounding else 0, *FORMATS[chain.digits][1:], zeta, rest, carried, terms,
+            *memory,
         )  # fmt: skip
         squares = np.where(chain.counted, rest**2, 0.0)
         norm = np.sqrt(carried + np.add.reduceat(squares, chain.first_row[:-1]))
@@ -141,11 +142,11 @@ class Recovery:
             for wave in range(first, stop, _captured.WAVE):
                 part = slice(wave, min(wave + _captured.WAVE, stop))
                 _captured.settle(
-                    *fixed, starts[part], digits, *_RANGE[digits], found.following[part],
-                    found.values[part], found.errors[part], found.doubtful[part], found.gaps[part],
+                    *fixed, starts[part], FORMATS[digits], found.following[part], found.values[part],
+                    found.errors[part], found.doubtful[part], found.gaps[part],
                 )  # fmt: skip
 
-        for_slices(work, count, _captured.LANES, least=2 * _captured.LANES)
+        for_slices(work, count, _captured.ALIGN, least=2 * _captured.ALIGN)
         found.errors[:] *= OUTWARD
         return found
 
@@ -188,6 +189,14 @@ def recover(network: RadialNetwork, call: str) -> Recovery:
     return Recovery(chain, maps, defects, fixed, squares, *_bases(chain, maps[:, :-1], fixed, mixed))
 
 
+def _run(kernel: Callable, chain: Chain, *arguments: Any) -> Any:
+    """Call a kernel; for a short chain uncompiled, which takes less time than to compile it."""
+    if len(chain) < _chain.LONG // 2:
+        kernel = getattr(kernel, "py_func", kernel)
+    with np.errstate(all="ignore"):
+        return kernel(chain.arrays, *arguments)
+
+
 def _overflow(call: str, layer: int) -> str:
     return _checks.message(
         call,
@@ -203,7 +212,7 @@ def _maps(chain: Chain) -> tuple[Array, Array, NDArray[np.bool_], Array, NDArray
     fixed, mixed = np.zeros(rows, bool), np.zeros(len(chain), bool)
     squares = np.zeros(len(chain))
     memory = np.zeros((chain.width, n + 1)), np.zeros(chain.width, bool)
-    failed = _uncaptured.recover(chain.arrays, n, maps, defects, fixed, squares, mixed, *memory)
+    failed = _run(_uncaptured.recover, chain, n, maps, defects, fixed, squares, mixed, *memory)
     return maps, defects, fixed, squares, mixed, failed
 
 
