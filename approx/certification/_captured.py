@@ -19,13 +19,11 @@ from approx.certification import _chain
 from approx.certification._chain import Chain, Format
 from approx.certification._gliding import ERROR, LOAD, MULTIPLE, PARTS, SIZE, VALUE, glide
 
-__all__ = ["ALIGN", "WAVE", "settle"]
+__all__ = ["WAVE", "settle"]
 
 Array = NDArray[np.float64]
-WAVE = 1 << 16  # trajectories that are kept at a time
-ALIGN = 64
+WAVE = 1 << 12  # trajectories that are kept at a time; bounds depend on their company, so not on the number of threads
 _SPAN = 128  # layers
-_TOGETHER = 4096  # lanes
 _MOST_NUMBERS = 1 << 20  # of the dense matrices of a span
 
 
@@ -111,29 +109,26 @@ def settle(
     layer where the norm is nearer to 1 than its error, or -1, and gaps (k,): | |v| - 1 | there.
     """
     layers, width, n = len(chain), chain.width, chain.dim_in
-    moves = (maps[:, :n], defects[:, :n], based, pull, keep) if (based >= 0).any() else None
-    glides = layers >= _chain.LONG and moves is None
+    moves = np.ascontiguousarray(maps[:, :n]), np.ascontiguousarray(defects[:, :n]), based, pull, keep
+    glides = layers >= _chain.LONG
     length = int(np.clip(_MOST_NUMBERS // (PARTS * width**2), 1, _SPAN))
     lanes = _Lanes.fresh(starts[:0], np.zeros(0, np.int64), width, n)
     ahead = stop = 0
     while len(lanes.names) or ahead < len(starts):
         first = stop if len(lanes.names) else int(starts[ahead]) + 1
-        stop = min(first + length, layers)
+        stop = min(first + length, layers if first == layers - 1 else layers - 1)  # the last one by itself
         joined = np.arange(ahead, np.searchsorted(starts, stop - 1))  # the others have nothing to pass
         ahead += len(joined)
         lanes = lanes.join(_Lanes.fresh(starts[joined], joined, width, n))
         left = np.arange(len(lanes.names))
-        if glides:
-            left = left[~glide(chain, first, stop, form, *lanes[:4], lanes.alive, following)]
+        if glides and stop < layers:
+            left = left[~glide(chain, first, stop, form, moves, lanes, following)]
         if len(left):
-            span = _Span(chain, first, stop)
-            for k in range(0, len(left), _TOGETHER):
-                some = left[k : k + _TOGETHER]
-                part = lanes.take(some)
-                with np.errstate(over="ignore", invalid="ignore"):
-                    _walk(span, moves, form, part, following, doubtful, gaps)
-                for whole, taken in zip(lanes, part, strict=True):
-                    whole[..., some] = taken
+            part = lanes.take(left)
+            with np.errstate(over="ignore", invalid="ignore"):
+                _walk(_Span(chain, first, stop), moves, form, part, following, doubtful, gaps)
+            for whole, taken in zip(lanes, part, strict=True):
+                whole[..., left] = taken
         lanes = lanes.take(lanes.alive)
         if stop == layers:
             values[lanes.names] = lanes.state[VALUE, : chain.dim_out].T
@@ -144,7 +139,7 @@ def settle(
 
 def _walk(
     span: _Span,
-    moves: tuple[NDArray, ...] | None,
+    moves: tuple[NDArray, ...],
     form: Format,
     lanes: _Lanes,
     following: NDArray[np.int64],
@@ -153,7 +148,7 @@ def _walk(
 ) -> None:
     """Take lanes through a span, step by step.
 
-    moves : (maps, defects, based, pull, keep), or None where nothing is ever moved; the others: see `settle`
+    moves : (maps, defects, based, pull, keep), of the first two the slopes; the others: see `settle`
     """
     unit, most = 2.0**-form.digits, 2.0**form.digits
     active = np.searchsorted(lanes.starts, np.arange(span.first, span.stop))
@@ -203,10 +198,10 @@ def _walk(
 
 
 def _advance(
-    span: _Span, i: int, moves: tuple[NDArray, ...] | None, form: Format, now: Array, moved: Array
+    span: _Span, i: int, moves: tuple[NDArray, ...], form: Format, now: Array, moved: Array
 ) -> tuple[Array, Array]:
     """The state behind layer i of a span, without its activation, and the errors of its counted rows with what `moved`
-    adds to them. With `moves` errors r are moved into the shift, as `spread` does."""
+    adds to them. Errors r are moved into the shift, as `spread` does."""
     rows = slice(int(span.rows[i]), int(span.rows[i + 1]))
     inputs, counted = now.shape[1], span.counted[rows]
     some: slice | NDArray[np.bool_] = slice(None) if counted.all() else counted
@@ -228,16 +223,17 @@ def _advance(
         rounding = np.where(inexact, relative * size + terms * form.smallest, 0.0)
         new[ERROR, some] += np.where(size <= form.largest, rounding, np.inf)
         new[MULTIPLE, some] = np.where(rounding == 0.0, multiple, 0.0)
-    spread = new[ERROR, some]
-    if moves is not None:
-        maps, defects, based, pull, keep = moves
-        own, base = slice(span.begin + rows.start, span.begin + rows.stop), based[span.first + i]
+    maps, defects, based, pull, keep = moves
+    own, base = slice(span.begin + rows.start, span.begin + rows.stop), based[span.first + i]
+    if moved.any() or base >= 0:
         error = new[ERROR] + np.einsum("ja,ak->jk", defects[own], moved)
         if base >= 0:
             moved += np.einsum("aj,jk->ak", pull[base, :, : len(error)], error)
             error = np.einsum("ij,jk->ik", keep[base, : len(error), : len(error)], error)
         new[ERROR] = error
         spread = error[some] + np.einsum("ja,ak->jk", np.abs(maps[own][some]), moved)
+    else:
+        spread = new[ERROR, some]
     # From here on sizes are those of the values, with their errors.
     size = np.abs(new[VALUE, some]) + 2.0 * spread
     new[SIZE, some] = size

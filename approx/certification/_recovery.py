@@ -139,14 +139,14 @@ class Recovery:
         fixed = (chain, self.maps, self.defects, self.based, self.pull, self.keep)
 
         def work(first: int, stop: int) -> None:
-            for wave in range(first, stop, _captured.WAVE):
-                part = slice(wave, min(wave + _captured.WAVE, stop))
+            for wave in range(first, stop):
+                part = slice(wave * _captured.WAVE, (wave + 1) * _captured.WAVE)
                 _captured.settle(
                     *fixed, starts[part], FORMATS[digits], found.following[part], found.values[part],
                     found.errors[part], found.doubtful[part], found.gaps[part],
                 )  # fmt: skip
 
-        for_slices(work, count, _captured.ALIGN, least=2 * _captured.ALIGN)
+        for_slices(work, -(-count // _captured.WAVE), align=1, least=1)
         found.errors[:] *= OUTWARD
         return found
 

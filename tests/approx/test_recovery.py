@@ -167,6 +167,27 @@ def test_zeroed_states_are_those_of_rational_arithmetic(count, codes, special, l
         assert not found.errors.any()
 
 
+@pytest.mark.parametrize("kind", ["dyadic", "digits", "cancelling", "narrow"])
+def test_zeroed_states_of_any_layers_are_within_their_errors(kind, length):
+    """Lanes whose bounds are shared, in a second group, too, and those that are taken step by step."""
+    uncertain, rounded = 0, 0
+    for seed in range(4):
+        layers = random_layers(kind, seed) + random_layers(kind, seed + 100)[: 12 if kind == "digits" else 30]
+        recovery = _recovery.recover(network(layers), "test")
+        found = recovery.follow(np.arange(len(layers) - 1), 53)
+        following, values = carried_by(layers)
+        known = found.doubtful < 0
+        uncertain += len(known) - known.sum()
+        assert np.array_equal(found.following[known], np.array(following)[known])
+        for k in np.flatnonzero(known & (found.following < 0)):
+            for j, exact in enumerate(values[k]):
+                gap = abs(Fraction(float(found.values[k, j])) - exact)
+                assert gap <= Fraction(float(found.errors[k, j]))
+                rounded += gap > 0
+    assert rounded > 0 or kind in ("dyadic", "narrow")
+    assert uncertain < 20
+
+
 def test_trajectories_do_not_depend_on_their_company(length):
     layers = painted(700, 500, 3, special=0.5)
     recovery = _recovery.recover(network(layers), "test")
