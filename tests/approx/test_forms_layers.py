@@ -56,7 +56,7 @@ def test_radial_layers(name, parameters, kind):
         form = random_forms(rng, dim, n, 150, kind)
         with np.errstate(all="ignore"):
             after = layers._activate(profile, form)
-        for xi, vectors in members(rng, form, 60):
+        for xi, vectors in members(rng, form, 20):
             assert_holds(after, xi, rho(torch.from_numpy(vectors.T.copy())).numpy().T)
 
 

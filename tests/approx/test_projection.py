@@ -13,7 +13,7 @@ from approx.networks import Dense, Growing, RadialNetwork, Stack
 from approx.projection import ProjectedGradientDescent, projection_masks
 from approx.training import random_network, train
 
-STEPS = 1000
+STEPS = 400
 EPS = np.finfo(np.float64).eps
 
 
@@ -70,7 +70,7 @@ def test_theorem_8_step_for_step(widths, kind, options):
     plain = torch.optim.SGD(small.parameters(), **rates)
     x, y = data(widths[0], widths[-1])
     before = matrices(small)[0].clone()
-    for k in range(1, (STEPS if widths[0] == 1 else STEPS // 3) + 1):
+    for k in range(1, (STEPS if widths[0] == 1 else STEPS // 2) + 1):
         descend(large, projected, x, y)
         descend(small, plain, x, y)
         pairs = zip(matrices(large), matrices(small), tensors(start.residual), strict=True)
@@ -94,12 +94,12 @@ def test_theorem_8_for_cross_entropy_through_the_training_loop():
 def test_without_the_projection_compressing_and_training_do_not_commute():
     network = random_network((1, 6, 7, 1), seed=7)
     x, y = data(1, 1)
-    first = train(compress(network).network, x, y, lr=0.05, epochs=STEPS)
-    last = train(network, x, y, lr=0.05, epochs=STEPS)
+    first = train(compress(network).network, x, y, lr=0.05, epochs=1000)
+    last = train(network, x, y, lr=0.05, epochs=1000)
     small = compress(last.network).network
     assert small(x).sub(last.network(x)).abs().max() < 1e-12  # compressing afterwards loses nothing
     assert small(x).sub(first.network(x)).abs().max() > 1e-2  # but it is another network
-    free = train(compress(network).rotated, x, y, lr=0.05, epochs=STEPS)
+    free = train(compress(network).rotated, x, y, lr=0.05, epochs=1000)
     assert free.losses == pytest.approx(last.losses, abs=1e-10)  # in the rotated basis, too
 
 

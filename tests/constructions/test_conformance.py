@@ -1,4 +1,4 @@
-"""One table, every builder: each row is a target the construction must meet to eps, measured and compared."""
+"""One table, every builder: each row is a target the construction must meet to eps, measured, compared and proved."""
 
 import math
 
@@ -7,6 +7,7 @@ import pytest
 
 import constructions
 from approx import targets
+from approx.certification import certify
 from approx.domains import WholeSpace
 from approx.evaluation import compare_with_cover, sup_error
 
@@ -67,13 +68,16 @@ def probe(built, count):
 
 @pytest.mark.parametrize("builder", constructions.BUILDERS)
 @pytest.mark.parametrize(("name", "dim"), ROWS)
-def test_every_builder_meets_eps(builder, name, dim):
+def test_every_builder_meets_eps_and_it_is_proved(builder, name, dim):
     target = target_of(name, dim)
     if builder == "minimal" and max(dim, target.dim_out) == 1:
         with pytest.raises(ValueError, match="monotone"):
             constructions.build(target, 0.2, builder=builder)
         return
     eps = 0.2 if target.dim_out == 1 else 0.4
-    built, _, _ = check(builder, name, dim, eps, samples=20_000)
+    built, measured, _ = check(builder, name, dim, eps, samples=20_000)
     assert math.isfinite(built.cover.error_bound)
     assert built.cover.error_bound <= eps
+    report = certify(built)
+    assert report.proves(eps) and report.claim == "certified", report
+    assert max(report.lower, measured.lower) <= report.upper
