@@ -68,8 +68,7 @@ class Bins:
         def work(start: int, stop: int) -> None:
             for first in range(start, stop, _TOGETHER):
                 part = slice(first, min(first + _TOGETHER, stop))
-                bins = np.empty(part.stop - first, np.int64)
-                _flat_bins(placed[part], self._origin, self._scale, self._per_axis, bins)
+                bins = _flat(self._bins(placed[part]), self._per_axis)
                 order, keys = np.arange(len(bins)), bins
                 if spread:
                     keys = np.empty_like(bins)
@@ -96,15 +95,11 @@ class Bins:
         return np.ascontiguousarray(table[:, :axes]), reach, sides
 
     def _bins(self, x: NDArray) -> NDArray[np.int64]:
-        """(k, axes) the bin of each point along each axis, as `_flat_bins` computes it."""
-        result = np.empty(x.shape, np.int64)
-        for axis in range(x.shape[1]):
-            column = np.ascontiguousarray(x[:, axis : axis + 1])
-            part = slice(axis, axis + 1)
-            bins = np.empty(len(x), np.int64)
-            _flat_bins(column, self._origin[part], self._scale[part], self._per_axis[part], bins)
-            result[:, axis] = bins
-        return result
+        """(k, axes) the bin of each point along each axis. Monotone in every coordinate, rounding included: a point
+        within a box lies in a bin of that box."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            place = (x[:, : len(self._origin)] - self._origin) * self._scale
+        return np.minimum(np.fmax(place, 0.0), self._per_axis - 1.0).astype(np.int64)
 
 
 def _flat(index: NDArray, per_axis: NDArray) -> NDArray[np.int64]:
@@ -112,22 +107,6 @@ def _flat(index: NDArray, per_axis: NDArray) -> NDArray[np.int64]:
     for axis, size in enumerate(per_axis):
         result = result * size + index[:, axis]
     return result
-
-
-@compiled
-def _flat_bins(points, origin, scale, per_axis, bins):  # pragma: no cover - compiled
-    """Monotone in every coordinate, rounding included: a point within a box lies in a bin of that box."""
-    for k in range(points.shape[0]):
-        flat = 0
-        for a in range(origin.shape[0]):
-            place = (points[k, a] - origin[a]) * scale[a]
-            top = per_axis[a] - 1
-            flat *= per_axis[a]
-            if place >= top:
-                flat += top
-            elif place > 0:
-                flat += int(place)
-        bins[k] = flat
 
 
 @compiled

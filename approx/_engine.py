@@ -2,10 +2,11 @@
 
 Points are taken in blocks, stored coordinate by coordinate, and pushed through all layers before the next block:
 weights stream from cache, and points fill the lanes of vectors. Long runs of constant width up to NARROW have a kernel
-per width and activation whose sums stay in registers (`_tiles`); all others share two, one for Step-ReLU and identity,
-one for the activations that rescale. A kernel is compiled when it is first used. Every block is padded to full size, so
-a point's value does not depend on the batch it came in. Multiplications and additions are fused, so values can differ
-from torch's in the last bits.
+per width and activation whose sums stay in registers (`_tiles`), which takes the single layer before such a run, too;
+all others share two, one for Step-ReLU and identity, one for the activations that rescale. A narrow affine map by
+itself is left to numpy. A kernel is compiled when it is first used. Every block is padded to full size, so a point's
+value does not depend on the batch it came in. Multiplications and additions are fused, so values can differ from
+torch's in the last bits.
 
 An activation is given as (code, shift), see `_rescale.code`.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -37,23 +38,65 @@ Activation = tuple[int, float]
 Run = tuple[Any, Any, Activation]  # weights, biases
 
 
-def layers(points: NDArray, weights: NDArray, biases: NDArray, activation: Activation) -> NDArray:
-    """points (k, i), weights (N, o, i), biases (N, o) -> (k, o) after N layers; o = i unless N = 1."""
-    _, width, inputs = weights.shape
+def layers(
+    points: NDArray,
+    weights: NDArray,
+    biases: NDArray,
+    activation: Activation,
+    needed: Collection[tuple[int, int]] = (),
+) -> NDArray:
+    """points (k, i), weights (N, o, i), biases (N, o) -> (k, o) after N layers; o = i unless N = 1.
+
+    needed : code and width of kernels that are needed in any case, and serve narrower single layers as well
+    """
+    count, width, inputs = weights.shape
     code, _ = activation
     lanes = BYTES // points.itemsize
-    if width == inputs <= NARROW and len(weights) >= LONG:
-        side = min(SIDE, _REGISTERS // (width + 1))
-        kernel = _square(code, width, side, _TILES)
-        return _run(kernel, _TILES * side * lanes, points, width, activation, weights, biases)
+    if count == 1 and code == IDENTITY and max(width, inputs) <= NARROW:
+        return _map(points, weights[0], biases[0])
+    square = max(width, inputs)
+    if (width == inputs <= NARROW and count >= LONG) or (count == 1 and (code, square) in needed):
+        points = _padded(points, (len(points), square))
+        weights, biases = _padded(weights, (count, square, square)), _padded(biases, (count, square))
+        side = min(SIDE, _REGISTERS // (square + 1))
+        kernel = _square(code, square, side, _TILES)
+        values = _run(kernel, _TILES * side * lanes, points, square, activation, weights, biases)
+        return np.ascontiguousarray(values[:, :width])
     return _run(_wide(_rescales(code)), SIDE * lanes, points, width, activation, weights, biases)
 
 
-def chain(points: Any, runs: Iterable[Run], evaluate: Callable = layers, join: Callable = np.concatenate) -> Any:
+def _map(points: NDArray, weight: NDArray, bias: NDArray) -> NDArray:
+    """An affine map, coordinate by coordinate: numpy's own product of a point depends on the others."""
+    result = np.empty((len(points), len(bias)), points.dtype)
+    for row, shift, out in zip(weight, bias, result.T, strict=True):
+        out[:] = shift
+        for factor, column in zip(row, points.T, strict=True):
+            out += factor * column
+    return result
+
+
+def _padded(array: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """With zeros at the ends of its axes."""
+    if array.shape == shape:
+        return array
+    result = np.zeros(shape, array.dtype)
+    result[tuple(map(slice, array.shape))] = array
+    return result
+
+
+def chain(points: Any, runs: Iterable[Run], evaluate: Callable | None = None, join: Callable = np.concatenate) -> Any:
     """Runs of layers (weights, biases, activation) one after another; single layers of one shape go together.
 
     evaluate is `layers`, and join puts arrays together, for arrays of another kind than numpy's.
     """
+    runs = list(runs)
+    if evaluate is None:
+        needed = {
+            (activation[0], weights.shape[1])
+            for weights, _, activation in runs
+            if weights.shape[1] == weights.shape[2] <= NARROW and len(weights) >= LONG
+        }
+        evaluate = functools.partial(layers, needed=needed)
 
     def alike(run: Run) -> tuple:
         weights, _, activation = run

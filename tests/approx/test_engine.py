@@ -92,6 +92,28 @@ def test_short_runs_need_no_kernel_of_their_own(monkeypatch, width, activation, 
     np.testing.assert_allclose(in_parts, at_once, rtol=100 * np.finfo(dtype).eps, atol=100 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("activation", [(STEP, 0.0), code(ShiftedReLU(0.5))])
+def test_single_layers_beside_a_run_share_its_kernel(monkeypatch, activation, dtype):
+    """One into the run, the run, one out of it, and an affine map: padded with zeros, and the same values."""
+    rng = np.random.default_rng(1)
+    shapes = [(1, 4, 2), (_engine.LONG, 4, 4), (1, 3, 4), (1, 2, 3)]
+    kinds = [activation, activation, activation, (IDENTITY, 0.0)]
+    weights = [(rng.normal(size=shape) / 1.5).astype(dtype) for shape in shapes]
+    runs = [(w, rng.normal(size=w.shape[:2]).astype(dtype), kind) for w, kind in zip(weights, kinds, strict=True)]
+    x = rng.normal(size=(100, 2)).astype(dtype)
+    alone = x
+    for run in runs:
+        alone = _engine.layers(alone, *run)
+    with monkeypatch.context() as patch:
+        patch.delattr(_engine, "_wide")
+        together = _engine.chain(x, runs)
+    np.testing.assert_allclose(together, alone, rtol=100 * np.finfo(dtype).eps, atol=100 * np.finfo(dtype).eps)
+    assert (_engine.chain(x[17:18], runs) == together[17:18]).all()
+    assert together.flags.c_contiguous
+    assert together.dtype == dtype
+
+
 @pytest.mark.parametrize(("head", "extra"), [(1, 0), (2, 0), (2, 3), (4, 1)])
 def test_growing_kernel(head, extra):
     rng = np.random.default_rng(head + 10 * extra)
