@@ -81,7 +81,7 @@ def rounding_scale(net, x):
     return size.detach()
 
 
-@settings(max_examples=1000, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.lists(st.integers(1, 64), min_size=2, max_size=9), st.integers(0, 2**32 - 1), st.booleans())
 def test_random_networks_keep_their_function_and_reach_the_least_widths(widths, seed, loss):
     net, least = planted(widths, seed, loss)

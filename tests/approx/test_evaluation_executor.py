@@ -45,7 +45,7 @@ def test_a_pool_of_processes_changes_nothing(built):
 def test_a_dask_cluster_changes_nothing(built):
     distributed = pytest.importorskip("distributed")
     alone = sup_error(built, samples=150_000)
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
         assert facts(sup_error(built, samples=150_000, executor=client.get_executor())) == facts(alone)
 

@@ -172,9 +172,9 @@ def after(cells, monkeypatch, event):
 def test_large_cells_stay_on_top_of_the_small_ones(domain, monkeypatch):
     target, eps, grown = targets.affine_bump(dim=2), 0.15, 3
     domain = domain or target.domain
-    whole = greedy(target, eps, domain, everywhere=True, affine=target.affine)
     clock = [0.0]
     monkeypatch.setattr(greedy_module.time, "perf_counter", lambda: clock[0])
+    whole = greedy(target, eps, domain, everywhere=True, affine=target.affine)
     after(grown - 1, monkeypatch, lambda: clock.__setitem__(0, 11.0))
     cover = greedy(target, eps, domain, everywhere=True, affine=target.affine, max_seconds=10)
     monkeypatch.undo()
