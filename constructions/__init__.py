@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 _FITTED, _SAFE = 1024, 0.95  # points for one affine map, and how much of eps it may leave at them
+_CLEARLY = 0.5  # of the parameters of `narrow`, a wider network with an affine map is judged to have at most
 _FromCells = Literal["constant_width", "minimal", "narrow", "widening"]
 BUILDERS: dict[str, Builder] = {
     module.BUILDER.name: module.BUILDER for module in (widening, constant_width, narrow, minimal)
@@ -71,7 +72,8 @@ def build(
     builder : a name from `BUILDERS`, or "radial_basis", which takes layers= as well (see
         `constructions.radial_basis.build`); None chooses `constant_width` where the claim is on R^n (the target is
         asymptotically affine with a known tail, and no compact domain was asked for) and `narrow` otherwise, unless
-        one affine map is within eps, which takes no hidden layer
+        one affine map is within eps, which takes no hidden layer, or serves so much of the domain that
+        `constant_width`, which has one outside its cells, needs far fewer of them
     domain, options : see `Builder.build`
     Raises ValueError for unknown names, and whatever `Builder.build` raises.
 
@@ -96,9 +98,13 @@ def build(
         affine = _one_map(target, eps, domain, options)
         if affine is not None:
             return affine
-        chosen = narrow.BUILDER
-        where = "the domain is compact" if domain is not None else "the target has no known affine part at infinity"
-        reason = f"{where}, and this is the narrowest with one layer per cell"
+        if _mostly_affine(target, eps, domain, options):
+            chosen = constant_width.BUILDER
+            reason = "an affine map serves so much of the domain that few cells are left"
+        else:
+            chosen = narrow.BUILDER
+            where = "the domain is compact" if domain is not None else "the target has no known affine part at infinity"
+            reason = f"{where}, and this is the narrowest with one layer per cell"
     return chosen.build(target, eps, domain=domain, reason=reason, **options)
 
 
@@ -131,6 +137,18 @@ def _one_map(target: Any, eps: float, domain: Any, options: dict[str, Any]) -> C
     if built.report is None or not built.report.proves(eps):  # cells at least rest on what is known of f
         return None
     return built if options.get("verify", True) else replace(built, report=None)
+
+
+def _mostly_affine(target: Any, eps: float, domain: Any, options: dict[str, Any]) -> bool:
+    """Whether an affine map outside the cells saves far more layers than the width that it takes costs."""
+    if not isinstance(target, Target) or not isinstance(domain, Box | Ball | None):
+        return False
+    domain = target.domain if domain is None else domain
+    if options.get("cover", "auto") != "auto" or domain.dim != target.dim_in:
+        return False
+    n, m = target.dim_in, target.dim_out
+    slim, wide = max(n, m) + 1, n + m + 1
+    return covers.left_by_affine(target, eps, domain) * wide * (wide + 1) <= _CLEARLY * slim * (slim + 1)
 
 
 def _check_names(options: dict[str, Any], function: Any) -> None:

@@ -17,7 +17,8 @@ from approx.domains import Ball, Box, WholeSpace
 from approx.lattice import Lattice
 from approx.targets import Target
 from constructions.covers._coverage import check_coverage
-from constructions.covers._problem import TooManyCells
+from constructions.covers._ground import best_affine
+from constructions.covers._problem import Problem, TooManyCells
 from constructions.covers._values import BrokenClaim
 from constructions.covers.adaptive import adaptive
 from constructions.covers.greedy import greedy
@@ -36,6 +37,7 @@ __all__ = [
     "auto",
     "check_coverage",
     "greedy",
+    "left_by_affine",
     "make",
     "nested",
     "uniform",
@@ -104,6 +106,26 @@ def _unless_fewer(refusal: TooManyCells, strategy: Callable[..., Cover], *args: 
         return strategy(*args, **options)
     except TooManyCells as other:
         raise min(other, refusal, key=lambda error: error.count) from None
+
+
+def left_by_affine(target: Target, eps: float, domain: Box | Ball) -> float:
+    """About which share of the small cells for a compact domain is left, where an affine map serves the rest of it.
+
+    Judged at samples, by the slopes of f there. Raises ValueError or TypeError as the strategies do.
+
+    >>> from approx import targets
+    >>> f = targets.from_expression("x + 2*y + exp(-9*(x^2 + y^2))")
+    >>> round(left_by_affine(f, 0.1, f.domain), 2), left_by_affine(targets.saddle(), 0.1, Box.cube(2, 3.0)) > 0.9
+    (0.02, True)
+    """
+    affine = target.affine or AffineMap.constant(target(domain.sample(1)).ravel(), target.dim_in)
+    problem = Problem.parse(
+        "left_by_affine", target, eps, domain, everywhere=True, affine=affine, values="chebyshev", overlap=1e-6,
+        max_cells=1,
+    )  # fmt: skip
+    if problem.region is None:
+        return 0.0
+    return best_affine(problem, even=False)[1]
 
 
 def make(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from approx.affine import AffineMap
 from approx.domains import Ball, Box
 from constructions.covers._problem import Problem
 
-__all__ = ["area_of", "backgrounds", "nodes_of", "source_of"]
+__all__ = ["area_of", "backgrounds", "best_affine", "grounded", "nodes_of", "source_of"]
 
 Array = NDArray[np.float64]
 _AROUND = 1.15
@@ -22,6 +23,9 @@ _STRIDES = 2.0  # steps of the grid, at least, in which f changes by eps where i
 _COARSE = 48
 _RADIAL = 0.9  # the share of what is to be painted where f differs from a radial function by at most eps/2
 _FEW = 2000  # samples that backgrounds are judged by
+_GRID_DIMS = 3  # up to which they are a grid
+_STEP = 1e-3  # of the width of the domain, over which slopes are seen
+_LESS = 0.9  # of what the given map leaves to paint, another one leaves at most
 _CLOSER = 0.5  # the largest error of a sloping map is at most this share of a constant's
 _MOST, _MORE = 0.5, 0.1  # shares of the area: a sloping map that is not closer serves so much, more than a constant
 _STEPS = 40  # of reweighted least squares
@@ -76,13 +80,46 @@ def source_of(problem: Problem, area: Box | Ball) -> Array | None:
     return None
 
 
+def grounded(problem: Problem, *, even: bool) -> Problem:
+    """The problem with the map of `best_affine`, where the builder has one that is free."""
+    if not problem.everywhere or problem.reach < math.inf:
+        return problem
+    return replace(problem, affine=best_affine(problem, even=even)[0])
+
+
+def best_affine(problem: Problem, *, even: bool) -> tuple[AffineMap, float]:
+    """The affine map that leaves the fewest small cells, and about which share of those for the region it leaves.
+
+    Judged at samples by values and slopes: a map serves a point if f, within the radius of a cell there, stays within
+    eps of it. It is the map of the problem unless one of `backgrounds` is clearly better and the map is free.
+    even : cells are of one size, as the largest slope allows; else the slope at a point allows its cells
+    """
+    region, n = problem.to_cover, problem.target.dim_in
+    points, values = _seen(problem, region)
+    slopes = _slopes(problem, points, values)
+    steep = np.linalg.norm(slopes, axis=(1, 2))
+    inverse = (np.full(len(points), steep.max()) if even else steep) / problem.eps + 1 / region.diameter
+
+    def left(affine: AffineMap) -> float:
+        change = np.linalg.norm(slopes - affine.matrix, axis=(1, 2)) / inverse
+        rest = np.linalg.norm(values - affine(points), axis=1) + change > problem.eps
+        return float((inverse[rest] ** n).sum() / (inverse**n).sum())
+
+    best, share = problem.affine, left(problem.affine)
+    least = _LESS * share
+    for affine in backgrounds(problem, region) if problem.reach == math.inf else ():
+        if left(affine) < least:
+            best, share = affine, left(affine)
+            least = share
+    return best, share
+
+
 def backgrounds(problem: Problem, area: Box | Ball) -> Iterator[AffineMap]:
     """Maps that may leave little to paint: the constants in the middle of the values, at their quartiles, and the one
     that serves most of the area; where the builder has an affine map, the one with the least largest error at samples
     as well, if that is much smaller: cells show constants, so a slope pays only where it serves most of the area."""
     n = problem.target.dim_in
-    points = area.project(area.bounding_box().grid(int(_FEW ** (1 / n))))
-    values = problem.target(points)
+    points, values = _seen(problem, area)
     gaps = np.linalg.norm(values[:, None] - values[None], axis=2) if values.shape[1] > 1 else None
     if gaps is None:
         order = np.sort(values[:, 0])
@@ -107,6 +144,26 @@ def backgrounds(problem: Problem, area: Box | Ball) -> Iterator[AffineMap]:
         share, constant = (_served(affine, points, values, problem.eps) for affine in (slanted, flat))
         if share >= max(_MOST, constant + _MORE):
             yield slanted
+
+
+def _seen(problem: Problem, area: Box | Ball) -> tuple[Array, Array]:
+    """Some points (k, n) all over the area, and the values (k, m) of f there."""
+    n = problem.target.dim_in
+    few = n <= _GRID_DIMS
+    points = area.project(area.bounding_box().grid(int(_FEW ** (1 / n)))) if few else area.sample(_FEW)
+    return points, problem.target(points)
+
+
+def _slopes(problem: Problem, points: Array, values: Array) -> Array:
+    """(k, m, n) differences of f along the axes, towards the middle of the region."""
+    box = problem.to_cover.bounding_box()
+    slopes = np.empty((*values.shape, box.dim))
+    for axis in range(box.dim):
+        step = np.zeros(box.dim)
+        step[axis] = _STEP * box.widths[axis]
+        moved = problem.to_cover.project(points + np.where(points > box.lower / 2 + box.upper / 2, -step, step))
+        slopes[:, :, axis] = (problem.target(moved) - values) / (moved - points)[:, axis, None]
+    return slopes
 
 
 def _served(affine: AffineMap, points: Array, values: Array, eps: float) -> float:

@@ -23,7 +23,6 @@ __all__ = ["VALUES", "Problem", "TooManyCells", "meets"]
 Array = NDArray[np.float64]
 VALUES = ("center", "chebyshev")
 _FARTHEST = 2.0**60
-_MANY_DIMS = 5
 _SPACINGS = 8  # a cell's overlap must be worth this many units in the last place of its centre
 
 
@@ -150,10 +149,13 @@ class Problem:
         return math.inf if self.target.modulus is None else float(self.target.variation(radius))
 
     @functools.cached_property
+    def doubtful(self) -> bool:
+        """Whether the modulus is only estimated while f has proved bounds: it counts where these do not decide."""
+        return self.target.lipschitz_source == "estimated" and self.enclosure is not None
+
+    @functools.cached_property
     def enclosure(self) -> Enclosure | None:
-        """Proved bounds of f on balls, in dimensions where small boxes that cover a ball are too many to be small."""
-        if self.target.dim_in < _MANY_DIMS:
-            return None
+        """Proved bounds of f, and of f less an affine map, on boxes and balls; None where there are none."""
         try:
             found = enclosure_of(self.target)
         except EnclosureUnavailable:
@@ -174,15 +176,15 @@ class Problem:
     def affine_bounds(self, centers: Array, radius: float, lower: Array, upper: Array) -> Array:
         """(k,) bounds of |f - L| on the parts of the domain that lie in the boxes [lower, upper] (k, n) and within
         `radius` of the centers (k, n). All inf unless the builder uses L outside the cells."""
-        bounds = np.full(len(centers), np.inf)
         if not self.everywhere or not len(centers):
-            return bounds
+            return np.full(len(centers), np.inf)
         change = self.variation(radius) + self.affine.lipschitz * radius
         if self._own_affine and self.target.residual_lipschitz is not None:
             change = min(change, self.target.residual_lipschitz * radius)
-        if change <= self.eps:
-            nearest = self.domain.project(centers)
-            bounds = np.linalg.norm(self.target(nearest) - self.affine(nearest), axis=1) + change
+        nearest = self.domain.project(centers)
+        apart = np.linalg.norm(self.target(nearest) - self.affine(nearest), axis=1)
+        claimed = apart + (change if change <= self.eps else math.inf)
+        bounds = np.full(len(centers), np.inf) if self.doubtful else claimed
         lower, upper = self.clip(lower, upper)
         if self.target.enclosure is not None:
             low, high = self.target.enclosure(lower, upper)
@@ -193,7 +195,12 @@ class Problem:
         if self.reach < math.inf:
             beyond = np.linalg.norm(np.clip(0.0, lower, upper), axis=1) >= self.reach
             bounds[beyond] = np.minimum(bounds[beyond], self.tail)
-        return bounds
+        rows = np.flatnonzero((bounds > self.eps) & (apart <= self.eps))
+        if self.enclosure is not None and len(rows) and (self.target.enclosure is None or not self.affine.is_constant):
+            # Terms of f and L cancel here: x + 2y + exp(-x^2) less x + 2y is small, though both vary.
+            low, high = self.enclosure.residual_range(lower[rows], upper[rows], self.affine)
+            bounds[rows] = np.fmin(bounds[rows], np.linalg.norm(np.maximum(high, -low), axis=1))
+        return np.where(bounds > self.eps, np.minimum(bounds, claimed), bounds)
 
     def resolves(self, radius: float) -> bool:
         """Whether float64 tells cells of that radius, and their overlap, apart."""

@@ -21,6 +21,7 @@ Enclose = Callable[[Array, Array], tuple[Array, Array]]
 _CHUNK = 2048
 _SAMPLES = 128  # at most this many points, or boxes, stand for one cell
 _PER_AXIS = 11  # boxes along an axis
+_MANY_DIMS = 5  # where small boxes that cover a ball are too many to be small
 
 
 class BrokenClaim(ValueError):
@@ -46,9 +47,10 @@ def certify(problem: Problem, centers: Array, radius: float, values: str, *, sto
         the middle of an enclosure of f wherever f at the centre is not certified to be within eps.
     stop : give up after the first cells whose bound exceeds eps (what follows keeps bound inf).
 
-    Enclosures of f, intersected: f(c) +- modulus(r); in many dimensions forms over the ball; the target's own
-    enclosure on the bounding box, then on small boxes that cover the ball; the range of f on points that fill the ball
-    to a distance d, widened by modulus(d).
+    Enclosures of f, intersected: f(c) +- modulus(r); the target's own enclosure on the bounding box; the range of f on
+    points that fill the ball to a distance d, widened by modulus(d); where the target has no enclosure, or in many
+    dimensions, forms over the ball that follow fn; either on small boxes that cover the ball.
+    A modulus that is only estimated comes last where f has proved bounds.
     The later and dearer ones are taken only for cells that miss eps. Points outside the domain are replaced by the
     nearest points of it, which are no farther from the points of the domain. So f is only evaluated in the domain.
 
@@ -67,7 +69,8 @@ def certify(problem: Problem, centers: Array, radius: float, values: str, *, sto
 def _certify(problem: Problem, centers: Array, radius: float, values: str) -> tuple[Array, Array]:
     points = problem.domain.project(centers)
     at_center = problem.target(points)
-    change = problem.variation(radius)
+    claimed = problem.variation(radius)
+    change = np.inf if problem.doubtful else claimed
     chosen, bounds = at_center.copy(), np.full(len(centers), change)
     low, high = at_center - change, at_center + change
     for enclose in _enclosures(problem, radius, values):
@@ -83,25 +86,39 @@ def _certify(problem: Problem, centers: Array, radius: float, values: str) -> tu
             reached = np.linalg.norm(np.maximum(high - middle, middle - low), axis=1)
         better = reached < bounds
         chosen[better], bounds[better] = middle[better], reached[better]
+    rest = bounds > max(problem.eps, claimed)
+    chosen[rest], bounds[rest] = at_center[rest], claimed
     return chosen, bounds
 
 
 def _enclosures(
     problem: Problem, radius: float, values: str
 ) -> Iterator[Callable[[Problem, Array, float], tuple[Array, Array]]]:
-    if problem.enclosure is not None:
-        yield functools.partial(_on_ball, problem.enclosure)
-    if problem.target.enclosure is not None:
-        yield functools.partial(_on_box, problem.target.enclosure)
-        yield functools.partial(_on_small_boxes, problem.target.enclosure, values)
+    given, followed, many = problem.target.enclosure, problem.enclosure, problem.target.dim_in >= _MANY_DIMS
+    if given is not None:
+        yield functools.partial(_on_box, given)
     pattern = fill(problem.target.dim_in)
-    if pattern is not None and problem.variation(pattern[1] * radius) < problem.eps:
+    if pattern is not None and not problem.variation(pattern[1] * radius) < problem.eps:
+        pattern = None
+    if pattern is not None and not problem.doubtful:
+        yield functools.partial(_on_samples, pattern)
+    if followed is not None and (given is None or many):
+        yield functools.partial(_on_ball, followed, values)
+    if given is not None:
+        yield functools.partial(_on_small_boxes, given, values)
+    elif followed is not None and not many:
+        yield functools.partial(_on_small_boxes, followed.range, values)
+    if pattern is not None and problem.doubtful:
         yield functools.partial(_on_samples, pattern)
 
 
-def _on_ball(enclosure: Enclosure, problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:
+def _on_ball(enclosure: Enclosure, values: str, problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:
+    low, high = np.full((2, len(centers), problem.target.dim_out), np.inf)
+    low, hopeful = -low, _may_fit(problem, centers, radius, values)
     within = problem.domain if problem.domain.compact else None
-    return enclosure.range_on_balls(centers, np.full(len(centers), radius), within)
+    radii = np.full(int(hopeful.sum()), radius)
+    low[hopeful], high[hopeful] = enclosure.range_on_balls(centers[hopeful], radii, within)
+    return low, high
 
 
 def _on_box(enclose: Enclose, problem: Problem, centers: Array, radius: float) -> tuple[Array, Array]:

@@ -16,6 +16,7 @@ from approx import _checks
 from approx.covers import Cover
 from approx.domains import Ball, Box
 from approx.lattice import ball_volume
+from constructions.covers._ground import grounded
 from constructions.covers._problem import Problem, TooManyCells, meets
 from constructions.covers._strategy import strategy
 from constructions.covers._values import certify
@@ -39,7 +40,8 @@ def adaptive(problem: Problem) -> Cover:
     The bounding box of the domain (on all of R^n: of the ball outside which the tail is below eps) is cut into equal
     cubes, an odd number up to 13 along its longest side, whichever is judged to need the fewest cells. A cube is left
     out when it misses the domain, or when `everywhere` and |f - affine| <= eps is certified on it. It becomes a cell
-    when |f - value| <= eps is certified on its whole circumscribed ball. Else it is halved.
+    when |f - value| <= eps is certified on its whole circumscribed ball. Else it is halved. The certificates are proofs
+    where fn runs on intervals; a Lipschitz constant estimated from samples counts only where these decide nothing.
 
     values : "chebyshev" gives a cell the middle of an enclosure of f; "center" gives it f at its centre,
         which needs cells of about half the size
@@ -64,6 +66,7 @@ def adaptive(problem: Problem) -> Cover:
     name = "adaptive, center values" if problem.values == "center" else "adaptive"
     if problem.region is None:
         return problem.empty(name)
+    problem = grounded(problem, even=False)
     return problem.finish(name, *leaves(problem))
 
 

@@ -17,6 +17,7 @@ from approx import _checks
 from approx.covers import Cover
 from approx.domains import Ball, Box
 from approx.lattice import Lattice
+from constructions.covers._ground import grounded
 from constructions.covers._problem import Problem, TooManyCells
 from constructions.covers._strategy import strategy
 from constructions.covers._values import certify
@@ -40,7 +41,8 @@ def uniform(problem: Problem) -> Cover:
     beyond that ball too.
 
     everywhere : the builder uses `affine` outside the cells; then cells on which that is within eps of f are left out,
-        and a domain larger than the ball |x| <= R is covered only as far as that ball
+        and a domain larger than the ball |x| <= R is covered only as far as that ball. On a compact domain that
+        lies in no such ball another map takes the place of `affine` if it leaves clearly fewer cells
     values : "center" gives a cell f at its centre (or at the point of the domain nearest to it), as in the paper.
         "chebyshev" gives it the middle of an enclosure of f, and r becomes the largest radius found for which every
         cell keeps its certified bound: up to twice the paper's radius, but only where the modulus is loose or the
@@ -60,7 +62,8 @@ def uniform(problem: Problem) -> Cover:
     name = "uniform, chebyshev values" if problem.values == "chebyshev" else "uniform"
     if problem.region is None:
         return problem.empty(name)
-    radius = min(problem.target.radius_for(problem.eps), 2 * problem.region.diameter)
+    problem = grounded(problem, even=True)
+    radius = min(problem.target.radius_for(problem.eps), 2 * problem.to_cover.diameter)
     best = _layout(problem, radius, "center")
     if best is None:
         with_modulus = f"a modulus that exceeds eps = {problem.eps:g} below the radius {radius:.3g}"

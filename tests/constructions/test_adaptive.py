@@ -1,5 +1,6 @@
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -396,3 +397,50 @@ def test_enclosures_decide_what_the_affine_map_serves(sign):
         cover = make(strategy, f, 0.2, f.domain, everywhere=True, affine=flat(2, 0.05 * sign))
         assert_good(cover, f, 0.2, f.domain.sample(20_000), captured=False)
         assert np.linalg.norm(cover.centers, axis=1).max() < 2.5
+
+
+@pytest.mark.parametrize("strategy", ["adaptive", "uniform"])
+def test_cells_that_the_affine_map_serves_are_left_out_where_f_itself_is_steep(strategy):
+    f = targets.from_expression("x + 2*y + exp(-9*(x^2 + y^2))")
+    exact = AffineMap([[1.0, 2.0]], [0.0])
+    cover = make(strategy, f, 0.1, f.domain, everywhere=True, affine=exact)
+    assert len(cover) < 1000  # f changes by 18 over the domain, so without the map there are over 10,000
+    assert_good(cover, f, 0.1, f.domain.sample(20_000), captured=False)
+    assert np.linalg.norm(cover.centers, axis=1).max() < 1.0  # |f - L| <= eps from |x| = 0.506 on
+
+
+@pytest.mark.parametrize("strategy", ["adaptive", "uniform"])
+def test_the_affine_map_is_chosen_where_it_is_free(strategy):
+    f = targets.from_expression("x + 2*y + exp(-9*(x^2 + y^2))")
+    given_map = flat(2)
+    cover = make(strategy, f, 0.1, f.domain, everywhere=True, affine=given_map)
+    np.testing.assert_allclose(cover.affine.matrix, [[1.0, 2.0]], atol=0.02)
+    assert len(cover) < 1000
+    assert_good(cover, f, 0.1, f.domain.sample(20_000), captured=False)
+    hilly = hill(2, affine=None, residual_lipschitz=None, tail=None)
+    kept = make(strategy, hilly, 0.05, hilly.domain, everywhere=True, affine=given_map)
+    assert kept.affine is given_map or strategy == "uniform"  # no other map saves small cells on slopes
+    captured = make(strategy, f, 0.3, f.domain, everywhere=False, affine=given_map)
+    assert captured.affine is given_map  # the builder has none outside its cells
+    asymptotic = hill(2)
+    assert make(strategy, asymptotic, 0.05, f.domain, everywhere=True, affine=asymptotic.affine).affine is (
+        asymptotic.affine
+    )
+
+
+def test_proved_bounds_count_before_an_estimated_constant():
+    """The cells are no fewer with a constant that says nothing, and as many as local slopes allow."""
+    f = targets.from_expression("sin(2*x)*cos(y)")
+    cover = adaptive(f, 0.1, f.domain, everywhere=False, affine=flat(2))
+    assert f.lipschitz_source == "estimated" and len(cover) < 5500  # 6,220 by the constant alone
+    assert_good(cover, f, 0.1, f.domain.sample(20_000), captured=True)
+    loose = replace(f, lipschitz=100 * f.lipschitz, residual_lipschitz=None)
+    assert len(adaptive(loose, 0.1, f.domain, everywhere=False, affine=flat(2))) == len(cover)
+
+
+def test_an_estimated_constant_decides_where_bounds_of_f_do_not():
+    """sin(x)/x has no bounds on boxes that hold 0."""
+    f = targets.from_expression("sin(x)/x", domain=Box([-1.01], [1.02]))
+    cover = adaptive(f, 0.05, f.domain, everywhere=False, affine=flat(1))
+    assert len(cover) < 10
+    assert_good(cover, f, 0.05, f.domain.sample(1000), captured=True)

@@ -312,3 +312,20 @@ def test_where_an_affine_map_only_seems_to_do_cells_are_built():
     )
     assert build(hidden, 0.4, samples=1000).hidden_layers >= 1
     assert build(targets.from_expression("2*x"), 0.1, cover="uniform", verify=False).hidden_layers > 1
+
+
+@pytest.mark.parametrize("domain", [None, Ball([0.0, 0.0], 2.0)])
+def test_where_an_affine_map_serves_most_of_the_domain_few_layers_are_built(domain):
+    f = targets.from_expression("x + 2*y + exp(-4*(x^2 + y^2))")
+    built = build(f, 0.1, domain=domain, samples=20_000)
+    assert built.builder == "constant_width" and "affine map" in built.reason
+    assert built.hidden_layers < 1500  # 17,932 and 7,423 where every point needs a cell
+    assert built.report.proves(0.1)
+    assert build(f, 0.1, domain=domain, cover="uniform", verify=False).builder == "narrow"
+
+
+@pytest.mark.parametrize("name", ["franke", "saddle", "cone", "terrain"])
+def test_where_one_does_not_the_network_stays_narrow(name):
+    f = targets.get(name)
+    eps = 200.0 if name == "terrain" else 0.1
+    assert build(f, eps, verify=False).builder == "narrow"
