@@ -38,6 +38,7 @@ __all__ = [
     "check_dtype",
     "code_values",
     "conditioned_gauge",
+    "digits",
     "exact_in",
     "pad",
     "paper_gauge",
@@ -317,11 +318,32 @@ def code_values(
     return 2 * integers, step / 2
 
 
-def pad(matrices: Array, anchors: Array, codes: Array, wide: int) -> tuple[Array, Array, Array]:
-    """Embed gauges of R^n and codes of R^m in R^wide: new coordinates are scaled like the cell's longest axis."""
+def digits(codes: Array, count: int, wide: int) -> tuple[Array, Array]:
+    """Even integers, (N, m), as vectors (N, wide) of `count` digits each, even integers again, about as large as the
+    root of that order, and the matrix (m, wide) that reads them: codes = vectors @ matrix.T, exactly. Different codes
+    have different vectors, so these are at least 2 apart.
+
+    >>> digits(np.array([[2.0], [100.0], [-100.0]]), 2, 3)
+    (array([[ 2.,  0.,  0.],
+           [ 4.,  6.,  0.],
+           [-4., -6.,  0.]]), array([[ 1., 16.,  0.]]))
+    """
+    rest, m, parts = codes / 2, codes.shape[1], []
+    bits = math.ceil(math.log2(float(np.abs(rest).max(initial=0.0)) + 1))
+    base = 2.0 ** math.ceil((bits + 1) / count)
+    for _ in range(count - 1):
+        carried = np.round(rest / base)
+        parts.append(rest - base * carried)
+        rest = carried
+    unused = [(0, 0), (0, wide - count * m)]
+    reading = np.kron(base ** np.arange(count), np.eye(m))
+    return np.pad(2 * np.concatenate([*parts, rest], axis=1), unused), np.pad(reading, unused)
+
+
+def pad(matrices: Array, anchors: Array, wide: int) -> tuple[Array, Array]:
+    """Embed gauges of R^n in R^wide: new coordinates are scaled like the cell's longest axis."""
     cells, n = anchors.shape
     grown = np.zeros((cells, wide, wide))
     grown[:, range(wide), range(wide)] = np.linalg.svd(matrices, compute_uv=False)[:, -1:]
     grown[:, :n, :n] = matrices
-    extend = [(0, 0), (0, wide - n)], [(0, 0), (0, wide - codes.shape[1])]
-    return grown, np.pad(anchors, extend[0]), np.pad(codes, extend[1])
+    return grown, np.pad(anchors, [(0, 0), (0, wide - n)])

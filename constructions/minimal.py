@@ -64,7 +64,7 @@ def assemble(
     origin = cover.affine.offset
     codes, half = code_values(cover.values, origin, tolerance, dtype)
     gauge = conditioned_gauge(cover, dtype, adjust="scale", height=0.0)
-    matrices, anchors, _ = pad(gauge.matrices, gauge.anchors, codes, wide)
+    matrices, anchors = pad(gauge.matrices, gauge.anchors, wide)
     routing = route(anchors, (codes / 2).astype(np.int64))
     matrices = np.concatenate([matrices, np.eye(wide) / routing.radii[:, None, None]])
     anchors = np.concatenate([anchors, routing.centers])

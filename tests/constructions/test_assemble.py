@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from approx.affine import AffineMap
+from approx.certification.pieces import pieces
 from approx.covers import Cover
+from approx.domains import Box
 from approx.evaluation import compare_with_cover
 from constructions import constant_width, minimal, narrow, widening
 
@@ -257,3 +259,18 @@ def test_bad_arguments_get_one_clear_error(name, options, error, text):
     arguments = {"cover": lattice_cover(0, 2, 2, 1)} | options
     with pytest.raises(error, match=rf"^{name}.assemble: received {text}|^{name}.assemble: .*{text}"):
         ASSEMBLE[name](arguments.pop("cover"), **arguments)
+
+
+def test_narrow_rounds_points_hardly_more_than_numbers_of_their_size():
+    """Ellipsoids of many shapes: every layer rounds, so codes of 24 bits beside x would displace boundaries by 9e-9."""
+    rng = np.random.default_rng(0)
+    angle, axes = rng.uniform(0, np.pi, 200), np.exp(rng.uniform(np.log(0.02), 0, (200, 2)))
+    turned = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
+    shapes = np.concatenate([turned / axes[:, :, None], np.eye(2)[None] / 3])
+    centers = np.concatenate([rng.uniform(-1, 1, (200, 2)), np.zeros((1, 2))])
+    values = rng.uniform(-1, 1, (201, 1))
+    cover = Cover(centers, values, AffineMap.constant([0.0], 2), shapes=shapes)
+    made = narrow.assemble(cover, tolerance=1e-4)
+    assert pieces(made.network).collar(2.0).max() < 2e-10
+    points = Box.cube(2, 1.0).sample(20_000)
+    assert np.abs(made.network.evaluate(points) - cover(points)).max() <= 1e-4

@@ -264,7 +264,7 @@ def test_float64_states_are_the_exact_ones(name):
 
 def test_float64_states_of_narrow_networks_are_the_exact_ones():
     """Codes up to 2^21 share coordinates with x, so the translations must lie on a coarser grid than x alone needs."""
-    cover = ball_cover(6, 2, 1, cells=12, slope=False)
+    cover = ball_cover(6, 2, 2, cells=12, slope=False)  # two values leave no room for digits
     radius = np.sqrt(0.75) / 4  # the common scale b is then 4, exactly
     made = narrow.assemble(
         Cover(cover.centers, cover.values, cover.affine, radii=np.full(12, radius)), tolerance=2.0**-19

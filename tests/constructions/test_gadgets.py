@@ -14,6 +14,7 @@ from constructions._gadgets import (
     block,
     code_values,
     conditioned_gauge,
+    digits,
     exact_in,
     pad,
     paper_gauge,
@@ -178,17 +179,22 @@ def test_codes_of_the_paper():
 
 def test_padding_keeps_the_cell_and_moves_no_point_closer():
     rng = np.random.default_rng(4)
-    matrices, anchors, codes = (
-        rng.normal(size=(6, 2, 2)) + 2 * np.eye(2),
-        rng.normal(size=(6, 2)),
-        rng.normal(size=(6, 1)),
-    )
-    grown, moved, coded = pad(matrices, anchors, codes, 4)
+    matrices, anchors = rng.normal(size=(6, 2, 2)) + 2 * np.eye(2), rng.normal(size=(6, 2))
+    grown, moved = pad(matrices, anchors, 4)
     assert (grown[:, :2, :2] == matrices).all() and (grown[:, :2, 2:] == 0).all() and (grown[:, 2:, :2] == 0).all()
     smallest = np.linalg.svd(matrices, compute_uv=False)[:, -1]
     assert np.linalg.svd(grown, compute_uv=False)[:, -1] == pytest.approx(smallest)
     assert (moved[:, :2] == anchors).all() and (moved[:, 2:] == 0).all()
-    assert (coded[:, :1] == codes).all() and (coded[:, 1:] == 0).all()
+
+
+@pytest.mark.parametrize("m, count, wide", [(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 2, 5), (2, 1, 2)])
+def test_digits_are_even_and_small_and_read_exactly(m, count, wide):
+    codes = 2.0 * np.random.default_rng(5).integers(-(2**23), 2**23, (500, m), endpoint=True)
+    codes[:3] = [[2.0**24] * m, [-(2.0**24)] * m, [0.0] * m]
+    vectors, reading = digits(codes, count, wide)
+    assert vectors.shape == (500, wide) and (vectors % 2 == 0).all()
+    assert (vectors @ reading.T == codes).all()
+    assert np.abs(vectors).max() <= (2.0**24 if count == 1 else 2 * 2.0 ** (25 / count + 1))
 
 
 def test_blocks_take_the_dtype_asked_for():
