@@ -22,7 +22,7 @@ from approx.certification._gliding import ERROR, LOAD, MULTIPLE, PARTS, SIZE, VA
 __all__ = ["WAVE", "settle"]
 
 Array = NDArray[np.float64]
-WAVE = 1 << 12  # trajectories that are kept at a time; bounds depend on their company, so not on the number of threads
+WAVE = 1 << 16  # trajectories that are kept at a time; bounds depend on their company, so not on the number of threads
 _SPAN = 128  # layers
 _MOST_NUMBERS = 1 << 20  # of the dense matrices of a span
 
