@@ -303,8 +303,8 @@ def boundaries(c):
             points = np.float32(center + middle[:, None] * directions).astype(np.float64)
             captured = np.abs(built.network.evaluate(points) - value).max(axis=1) <= found.value_error(5.0)
             if step == 0:  # where another cell lies over the boundary, or has the same value, nothing is seen
-                ends = found.find(center + near[:, None] * directions)
-                seen = (ends == order[k]) & ~captured
+                ends, beyond = found.find(center + near[:, None] * directions), found.find(points)
+                seen = (ends == order[k]) & ~captured & ((beyond < 0) | (beyond > order[k]))
                 continue
             gap = np.linalg.norm(points - center, axis=1) - radius
             wrong = np.where(captured, gap, -gap)[seen]
