@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ __all__ = ["AmbiguousNetwork", "Errors", "Recovery", "Trajectories", "recover"]
 Array = NDArray[np.float64]
 _CONDITION = 1e8
 _MOST_NUMBERS = 100_000_000
+_interpreted: Counter[Callable] = Counter()  # layers
 
 
 class AmbiguousNetwork(ValueError):
@@ -190,8 +192,9 @@ def recover(network: RadialNetwork, call: str) -> Recovery:
 
 
 def _run(kernel: Callable, chain: Chain, *arguments: Any) -> Any:
-    """Call a kernel; for a short chain uncompiled, which takes less time than to compile it."""
-    if len(chain) < _chain.LONG // 2:
+    """Call a kernel; for short chains uncompiled, with the same result, until that took as long as compiling would."""
+    _interpreted[kernel] += len(chain)
+    if len(chain) < _chain.LONG // 2 and _interpreted[kernel] < 8 * _chain.LONG:
         kernel = getattr(kernel, "py_func", kernel)
     with np.errstate(all="ignore"):
         return kernel(chain.arrays, *arguments)
