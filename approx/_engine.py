@@ -55,7 +55,7 @@ def layers(
     if count == 1 and code == IDENTITY and max(width, inputs) <= NARROW:
         return _map(points, weights[0], biases[0])
     square = max(width, inputs)
-    if (width == inputs <= NARROW and count >= LONG) or (count == 1 and (code, square) in needed):
+    if _has_own_kernel(weights) or (count == 1 and (code, square) in needed):
         points = _padded(points, (len(points), square))
         weights, biases = _padded(weights, (count, square, square)), _padded(biases, (count, square))
         side = min(SIDE, _REGISTERS // (square + 1))
@@ -63,6 +63,12 @@ def layers(
         values = _run(kernel, _TILES * side * lanes, points, square, activation, weights, biases)
         return np.ascontiguousarray(values[:, :width])
     return _run(_wide(_rescales(code)), SIDE * lanes, points, width, activation, weights, biases)
+
+
+def _has_own_kernel(weights: NDArray) -> bool:
+    """Whether a run is long enough for a kernel of its width, and narrow enough."""
+    count, width, inputs = weights.shape
+    return width == inputs <= NARROW and count >= LONG
 
 
 def _map(points: NDArray, weight: NDArray, bias: NDArray) -> NDArray:
@@ -91,11 +97,7 @@ def chain(points: Any, runs: Iterable[Run], evaluate: Callable | None = None, jo
     """
     runs = list(runs)
     if evaluate is None:
-        needed = {
-            (activation[0], weights.shape[1])
-            for weights, _, activation in runs
-            if weights.shape[1] == weights.shape[2] <= NARROW and len(weights) >= LONG
-        }
+        needed = {(code, weights.shape[1]) for weights, _, (code, _) in runs if _has_own_kernel(weights)}
         evaluate = functools.partial(layers, needed=needed)
 
     def alike(run: Run) -> tuple:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from approx._compile import compiled
 from approx.certification._chain import Chain, Format
 
-__all__ = ["ERROR", "LANES", "LOAD", "MULTIPLE", "PARTS", "SIZE", "VALUE", "glide"]
+__all__ = ["ERROR", "LOAD", "MULTIPLE", "PARTS", "SIZE", "VALUE", "glide"]
 
 Array = NDArray[np.float64]
 
@@ -49,10 +49,9 @@ def glide(
         *np.zeros((2, width, LANES)), *np.zeros((2, 2, width, LANES)), *np.zeros((2, PARTS, width)),
         *np.zeros((2, width)), np.zeros(len(moved)), *np.zeros((2, LANES)), np.zeros(LANES, np.int64),
     )  # fmt: skip
+    fixed = chain.arrays, first, stop, tuple(form), through, moves, tuple(lanes)  # named tuples are compiled apart
     for low in range(0, count, LANES):
-        glided[low : low + LANES] = _glide(
-            chain.arrays, first, stop, tuple(form), through, moves, tuple(lanes), low, following, memory
-        )
+        glided[low : low + LANES] = _glide(*fixed, low, following, memory)
     return glided
 
 
