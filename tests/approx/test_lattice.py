@@ -62,8 +62,8 @@ def test_covering_radius_by_brute_force(n):
     rng = np.random.default_rng(7)
     step = 0.2
     for _ in range(80):
-        moved = worst + step * rng.standard_normal((200, *worst.shape))
-        heights = distance_to_lattice(lattice, moved.reshape(-1, n)).reshape(200, -1)
+        moved = worst + step * rng.standard_normal((100, *worst.shape))
+        heights = distance_to_lattice(lattice, moved.reshape(-1, n)).reshape(100, -1)
         top = heights.argmax(axis=0)
         better = heights.max(axis=0) > distance_to_lattice(lattice, worst)
         worst = np.where(better[:, None], moved[top, np.arange(len(worst))], worst)

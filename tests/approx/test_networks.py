@@ -47,13 +47,19 @@ def random_network(seed, kind, dtype=torch.float64, layers=6):
 KINDS = ("dense", "stack", "growing", "mixed")
 
 
+def dense_layers(network, layers=None):
+    """The weights in float64, and whether there is an activation."""
+    for weight, bias, activation in itertools.islice(network.layers(), layers):
+        yield weight.detach().double().numpy(), bias.detach().double().numpy(), activation
+
+
 def plain_feedforward(network, x, layers=None):
     """The definition with dense matrices, one point and one layer at a time, in float64."""
-    result = []
+    result, matrices = [], list(dense_layers(network, layers))
     for point in np.asarray(x, dtype=np.float64):
         v = point
-        for weight, bias, activation in itertools.islice(network.layers(), layers):
-            v = weight.detach().double().numpy() @ v + bias.detach().double().numpy()
+        for weight, bias, activation in matrices:
+            v = weight @ v + bias
             if activation is not None and np.sqrt((v**2).sum()) < 1:
                 v = np.zeros_like(v)
         result.append(v)
@@ -62,11 +68,11 @@ def plain_feedforward(network, x, layers=None):
 
 def far_from_steps(network, x, margin):
     """(k,) whether every |v| met on the way is at least `margin` from 1."""
-    keep = np.ones(len(x), bool)
+    keep, matrices = np.ones(len(x), bool), list(dense_layers(network))
     for k, point in enumerate(np.asarray(x, dtype=np.float64)):
         v = point
-        for weight, bias, activation in network.layers():
-            v = weight.detach().double().numpy() @ v + bias.detach().double().numpy()
+        for weight, bias, activation in matrices:
+            v = weight @ v + bias
             length = np.linalg.norm(v)
             keep[k] &= activation is None or abs(length - 1) > margin
             if activation is not None and length < 1:
