@@ -175,14 +175,14 @@ def test_local_bounds_are_those_of_a_search_on_each_box(kind):
             (torch.tensor(weights[1].T[:1]), torch.zeros(1).double(), None),
         ]
         report = certify(RadialNetwork.from_layers(layers), targets.peaks(), Box.cube(2, 2.0), tol=0.05)
-    lower = np.random.default_rng(1).uniform(-1.5, 1.0, size=(8, 2))
-    upper = lower + np.random.default_rng(2).uniform(0.01, 0.5, size=(8, 2))
+    lower = np.random.default_rng(1).uniform(-1.5, 1.0, size=(5, 2))
+    upper = lower + np.random.default_rng(2).uniform(0.01, 0.5, size=(5, 2))
     low, high = local_bounds(report, lower, upper, tol=0.01)
     for a, b, least, most in zip(lower, upper, low, high, strict=True):
         alone = certify(report.network, report.target, Box(a, b), tol=1e-3)
         assert least <= alone.upper and alone.lower <= most <= alone.upper + 0.1
     assert (high - low).max() < 0.1 and np.median(high - low) <= 0.01
-    points = lower + np.random.default_rng(3).random((500, 8, 2)) * (upper - lower)
+    points = lower + np.random.default_rng(3).random((500, 5, 2)) * (upper - lower)
     gaps = np.linalg.norm(report.network.evaluate(points) - report.target(points), axis=2)
     assert (gaps <= high).all()
 

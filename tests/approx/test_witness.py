@@ -222,12 +222,12 @@ def test_no_point_contradicts_the_bounds(seed):
     """Cells at random: every point in a leaf with a cell is in that cell, and all errors stay below the bounds."""
     question = random_question(seed)
     f, domain = question.enclosure.target, question.domain
-    tree = find_tree(question, 0.5, time.time() + 0.3)
+    tree = find_tree(question, 0.5, time.time() + 0.15)
     outside, on_cells = check_tree(question, tree), question.on_cells()
-    sharp = question.sharpened(on_cells, 0.5 * float(on_cells.max()), time.time() + 0.3)
+    sharp = question.sharpened(on_cells, 0.5 * float(on_cells.max()), time.time() + 0.15)
     assert (sharp <= on_cells).all()
-    x = np.concatenate([domain.sample(4000, seed), domain.project(question.cells.offsets)]) if seed % 3 else (
-        domain.sample(4000, seed))  # fmt: skip
+    x = np.concatenate([domain.sample(2000, seed), domain.project(question.cells.offsets)]) if seed % 3 else (
+        domain.sample(2000, seed))  # fmt: skip
     for side in (1, -1):
         cell = first_cells(question, x, side)
         value = np.where(cell[:, None] >= 0, question.values[cell], question.affine(x))

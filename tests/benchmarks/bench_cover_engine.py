@@ -17,7 +17,6 @@ from approx._lookup import CellIndex
 from tests.benchmarks._timing import medians
 from tests.benchmarks.bench_engine import Loop, step, weights
 
-POINTS = int(float(sys.argv[1])) if len(sys.argv) > 1 else 100_000
 _LAYERS = 50  # of the loop that is timed; its cost per layer is the same for all
 
 
@@ -41,15 +40,16 @@ def check(index: CellIndex, centers, radii, x) -> None:
 
 
 def main() -> None:
+    points = int(float(sys.argv[1])) if len(sys.argv) > 1 else 100_000
     rng = np.random.default_rng(1)
     print("cells          n         N   build s   ns/point   looked at   loop of N modules")
     for name, make in (("equal", lattice), ("100 to 1", mixed)):
         for dim in (2, 3):
             weight, bias = weights(_LAYERS, dim + 2, torch.float64)
-            loop, state = Loop(weight, bias, step), torch.randn(POINTS, dim + 2, dtype=torch.float64)
+            loop, state = Loop(weight, bias, step), torch.randn(points, dim + 2, dtype=torch.float64)
             with torch.no_grad():
                 (plain,) = medians(lambda loop=loop, state=state: loop(state))
-            x = rng.uniform(size=(POINTS, dim))
+            x = rng.uniform(size=(points, dim))
             made = []
             for cells in (1_000, 10_000, 100_000, 1_000_000):
                 centers, radii = make(cells, dim)
@@ -62,7 +62,7 @@ def main() -> None:
             for (cells, index, build), seconds in zip(made, times, strict=True):
                 ratio = plain / _LAYERS * cells / seconds
                 print(
-                    f"{name:<12} {dim:3} {cells:9,} {build:9.2f} {1e9 * seconds / POINTS:10.0f} "
+                    f"{name:<12} {dim:3} {cells:9,} {build:9.2f} {1e9 * seconds / points:10.0f} "
                     f"{index.work:11.1f} {ratio:18,.0f}x",
                     flush=True,
                 )

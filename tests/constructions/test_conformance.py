@@ -75,7 +75,7 @@ def test_every_builder_meets_eps_and_it_is_proved(builder, name, dim):
             constructions.build(target, 0.2, builder=builder)
         return
     eps = 0.2 if target.dim_out == 1 else 0.4
-    built, measured, _ = check(builder, name, dim, eps, samples=20_000)
+    built, measured, _ = check(builder, name, dim, eps, samples=10_000)
     assert math.isfinite(built.cover.error_bound)
     assert built.cover.error_bound <= eps
     report = certify(built)

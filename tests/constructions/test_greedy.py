@@ -38,7 +38,7 @@ def first_match(cover, x):
     return value, open_points
 
 
-def near_boundaries(cover, domain, count=20_000, step=1e-6):
+def near_boundaries(cover, domain, count=5_000, step=1e-6):
     edge, normal = cover.boundary_points(count)
     points = np.concatenate([edge - step * normal, edge + step * normal])
     return points[domain.contains(points)]
@@ -82,7 +82,7 @@ def test_other_domains(domain):
 def test_whole_space(name, dim):
     target = targets.get(name, dim=dim)
     cover = greedy(target, 0.2, WholeSpace(dim), everywhere=True, affine=target.affine)
-    points = np.concatenate([target.domain.sample(20_000), WholeSpace(dim).sample(20_000, scale=3.0)])
+    points = np.concatenate([target.domain.sample(5_000), WholeSpace(dim).sample(5_000, scale=3.0)])
     assert_good(cover, target, 0.2, WholeSpace(dim), points, captured=False)
     assert cover.is_balls == (name == "affine_bump")
 
@@ -145,7 +145,7 @@ TIMED = [
 @pytest.mark.parametrize("seconds", [0, 1e-3])
 def test_when_time_is_up_small_cells_finish_the_cover(target, eps, everywhere, seconds):
     cover = greedy(target, eps, target.domain, everywhere=everywhere, affine=flat(target), max_seconds=seconds)
-    assert_good(cover, target, eps, target.domain, target.domain.sample(20_000), captured=not everywhere)
+    assert_good(cover, target, eps, target.domain, target.domain.sample(5_000), captured=not everywhere)
     large, small = counts(cover)
     assert large + small + (not everywhere) == len(cover)
     assert f"ended by max_seconds = {seconds:g}:" in cover.strategy
@@ -183,7 +183,7 @@ def test_large_cells_stay_on_top_of_the_small_ones(domain, monkeypatch):
     patched = sum(int(k) for k in re.findall(r"(\d+) of them patches", whole.strategy))  # on top of the grown ones
     assert cover.centers[:grown].tobytes() == whole.centers[patched:][:grown].tobytes()
     assert cover.is_balls == (not domain.compact)
-    points = np.concatenate([target.domain.sample(20_000), domain.sample(20_000)])
+    points = np.concatenate([target.domain.sample(5_000), domain.sample(5_000)])
     assert_good(cover, target, eps, domain, points, captured=False)
     assert small < counts(greedy(target, eps, domain, everywhere=True, affine=target.affine, max_seconds=0))[1]
 
@@ -198,7 +198,7 @@ def test_an_interrupt_keeps_the_cells_if_there_is_a_budget(monkeypatch):
     after(4, monkeypatch, interrupt)
     cover = greedy(f, 0.15, f.domain, everywhere=True, affine=flat(f), max_seconds=math.inf)
     assert cover.strategy.startswith("greedy, interrupted: 4 large cells, ")
-    assert_good(cover, f, 0.15, f.domain, f.domain.sample(20_000), captured=False)
+    assert_good(cover, f, 0.15, f.domain, f.domain.sample(5_000), captured=False)
     with pytest.raises(KeyboardInterrupt):
         greedy(f, 0.15, f.domain, everywhere=True, affine=flat(f))
 
@@ -249,7 +249,7 @@ def test_trials_of_constants_take_few_cells(monkeypatch):
     monkeypatch.setattr(greedy_module, "paint", recorded)
     monkeypatch.setattr(greedy_module, "_MANY", 3)
     cover = greedy(f, eps, f.domain, everywhere=True, affine=flat(f))
-    assert_good(cover, f, eps, f.domain, f.domain.sample(20_000), captured=False)
+    assert_good(cover, f, eps, f.domain, f.domain.sample(5_000), captured=False)
     *trials, last = trials
     assert last[0] == pytest.approx(0.98 * eps) and last[2] == "painted"
     coarser = 1
@@ -265,7 +265,7 @@ def test_the_constant_outside_is_the_one_that_leaves_least_to_paint():
     f = targets.from_expression(formula, domain=Box.cube(2, 2.0))
     cover = greedy(f, 0.1, f.domain, everywhere=True, affine=flat(f, 0.15))
     assert abs(float(cover.affine.offset[0])) < 0.1
-    assert_good(cover, f, 0.1, f.domain, f.domain.sample(20_000), captured=False)
+    assert_good(cover, f, 0.1, f.domain, f.domain.sample(5_000), captured=False)
     # Ellipses nested about every extreme, down to where 0 serves, and one cell for what the hills have in common.
     assert len(cover) <= sum(math.ceil((height - 0.1) / 0.2) for height in (1.0, 0.9, 0.7)) + 2
 
@@ -274,7 +274,7 @@ def test_the_constant_outside_is_the_one_that_leaves_least_to_paint():
 def test_an_affine_map_that_serves_most_stays_outside(everywhere):
     f = targets.from_expression("x + y/2 + 0.15*sin(2*x)*cos(y)", domain=Box.cube(2, 2.0))
     cover = greedy(f, 0.2, f.domain, everywhere=everywhere, affine=flat(f))
-    assert_good(cover, f, 0.2, f.domain, f.domain.sample(20_000), captured=not everywhere)
+    assert_good(cover, f, 0.2, f.domain, f.domain.sample(5_000), captured=not everywhere)
     assert (len(cover) == 0) == everywhere
     if everywhere:
         np.testing.assert_allclose(cover.affine.matrix, [[1.0, 0.5]], atol=0.1)
@@ -294,12 +294,12 @@ def test_the_best_affine_map_of_the_exponential():
 def test_a_bump_on_a_slope_leaves_the_slope_outside():
     f = targets.from_expression("x + 2*y + exp(-16*(x^2+y^2))", domain=Ball([0.0, 0.0], 2.0))
     cover = greedy(f, 0.2, f.domain, everywhere=True, affine=flat(f))
-    assert_good(cover, f, 0.2, f.domain, f.domain.sample(20_000), captured=False)
+    assert_good(cover, f, 0.2, f.domain, f.domain.sample(5_000), captured=False)
     # The map with the least largest error is off by 1/2 nearly everywhere; this one by nothing.
     np.testing.assert_allclose(cover.affine.matrix, [[1.0, 2.0]], atol=1e-6)
     np.testing.assert_allclose(cover.affine.offset, 0.0, atol=1e-3)
     # |f - L| > 0.2 for 16 r^2 < log 5 alone, 2.5% of the disc.
-    assert first_match(cover, f.domain.sample(20_000))[1].mean() > 0.9
+    assert first_match(cover, f.domain.sample(5_000))[1].mean() > 0.9
     captured = greedy(f, 0.2, f.domain, everywhere=False, affine=flat(f))
     assert len(cover) < 0.8 * len(captured)
 
@@ -380,7 +380,7 @@ def test_holes_are_patched():
     missing = prove(problem, [hill], Box([0.2, -0.6], [1.4, 0.6]))
     assert "of them patches" in missing.strategy
     box = Box([0.2, -0.6], [1.4, 0.6])
-    assert_good(missing, f, 0.3, box, box.sample(20_000), captured=True)
+    assert_good(missing, f, 0.3, box, box.sample(5_000), captured=True)
 
 
 def problem_of(target, eps, *, everywhere=True, value=0.0):
