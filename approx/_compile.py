@@ -4,11 +4,12 @@ where a cache can be written."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numba import njit
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "ready"]
 
 
 def compiled(function: Callable | None = None, **options: Any) -> Any:
@@ -20,3 +21,13 @@ def compiled(function: Callable | None = None, **options: Any) -> Any:
         return njit(cache=True, **options)(function)
     except RuntimeError:  # "no locator available": neither the package nor the home directory can hold a cache
         return njit(**options)(function)
+
+
+def ready(kernel: Any) -> bool:
+    """Whether a compiled function was called before, or one of that name and line lies in the cache: then a call does
+    not compile it, unless the arguments' types or the source are new."""
+    if not hasattr(kernel, "py_func") or kernel.signatures:
+        return True
+    folder, function = kernel.stats.cache_path, kernel.py_func
+    name = f"*.{function.__qualname__}-{function.__code__.co_firstlineno}.*.nbi"
+    return folder is not None and any(Path(folder).glob(name))

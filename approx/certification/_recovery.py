@@ -13,6 +13,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from approx import _checks
+from approx._compile import ready
 from approx._threads import for_slices
 from approx.certification import _captured, _chain, _uncaptured
 from approx.certification._chain import FORMATS, Chain, chain_of
@@ -192,9 +193,9 @@ def recover(network: RadialNetwork, call: str) -> Recovery:
 
 
 def _run(kernel: Callable, chain: Chain, *arguments: Any) -> Any:
-    """Call a kernel; for short chains uncompiled, with the same result, until that took as long as compiling would."""
+    """Call a kernel; first uncompiled, with the same result, until that took as long as loading or compiling would."""
     _interpreted[kernel] += len(chain)
-    if len(chain) < _chain.LONG // 2 and _interpreted[kernel] < 8 * _chain.LONG:
+    if _interpreted[kernel] < (_chain.LONG // 2 if ready(kernel) else 8 * _chain.LONG):
         kernel = getattr(kernel, "py_func", kernel)
     with np.errstate(all="ignore"):
         return kernel(chain.arrays, *arguments)

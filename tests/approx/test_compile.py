@@ -1,9 +1,20 @@
-"""Compiled functions work without a place for the cache."""
+"""Compiled functions: with a cache on disk, and without a place for one."""
 
 import numba
 import numpy as np
 
 from approx import _compile
+
+
+def total(values):
+    result = 0.0
+    for value in values:
+        result += value
+    return result
+
+
+def abs_total(values):
+    return abs(total(values))
 
 
 def test_without_a_writable_cache(monkeypatch):
@@ -20,11 +31,22 @@ def test_without_a_writable_cache(monkeypatch):
 
     monkeypatch.setattr(_compile, "njit", njit)
 
-    @_compile.compiled(fastmath={"contract"})
-    def total(values):
-        result = 0.0
-        for value in values:
-            result += value
-        return result
+    kernel = _compile.compiled(fastmath={"contract"})(total)
+    assert not _compile.ready(kernel)
+    assert kernel(np.arange(4.0)) == 6.0
+    assert _compile.ready(kernel)
 
-    assert total(np.arange(4.0)) == 6.0
+
+def test_what_is_in_the_cache_is_ready(monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    first, second = _compile.compiled(total), _compile.compiled(total)
+    assert not _compile.ready(first) and not _compile.ready(second)
+    assert first(np.arange(4.0)) == 6.0
+    assert _compile.ready(second) and not second.signatures
+    assert second(np.arange(4.0)) == 6.0
+    assert sum(second.stats.cache_hits.values()) == 1
+    assert not _compile.ready(_compile.compiled(abs_total))
+
+
+def test_what_is_not_compiled_at_all_is_ready():
+    assert _compile.ready(total)
