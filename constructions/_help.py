@@ -1,6 +1,18 @@
 """What `radial --help` and its commands print below their options."""
 
-__all__ = ["BUILD", "CERTIFY", "COMPRESS", "EVALUATE", "EXPORT", "GALLERY", "MAIN", "RATES", "RENDER", "REPRODUCE"]
+__all__ = [
+    "BUILD",
+    "CERTIFY",
+    "COMPILE",
+    "COMPRESS",
+    "EVALUATE",
+    "EXPORT",
+    "GALLERY",
+    "MAIN",
+    "RATES",
+    "RENDER",
+    "REPRODUCE",
+]
 
 _TARGET = """\
 TARGET is a name from `radial gallery`, a formula after expr: in x1, x2, ... (or x, y, z), or a data file:
@@ -35,6 +47,17 @@ examples:
 
 Exit status: 0 success, 1 the error exceeds eps (certify: or is not proved to stay within it), 2 wrong input or
 refused, 130 interrupted.
+"""
+COMPILE = """\
+Inner loops are compiled when they are first used, and kept: beside the package, or where that cannot be written in the
+user's cache directory, or in the folder that NUMBA_CACHE_DIR names. This command uses them all once: before a class, or
+while the image of a container is built. It takes a minute, and a few seconds where nothing is left to compile.
+
+--json prints seconds (of each job).
+
+examples:
+  radial compile
+  radial compile --quiet
 """
 GALLERY = """\
 The spread of the values is taken on the domain: the diagonal of their bounding box, measured on a grid.

@@ -1,5 +1,5 @@
 """The command line: ``radial gallery``, ``radial build``, ``radial evaluate``, ``radial certify``,
-``radial compress``, ``radial export``, ``radial rates``, ``radial render``, ``radial reproduce``.
+``radial compress``, ``radial export``, ``radial rates``, ``radial render``, ``radial reproduce``, ``radial compile``.
 
 Exit status: 0 success, 1 the error exceeds eps or is not proved to stay within it, 2 wrong input or a refused build
 (one line on stderr), 130 interrupted. With --json the result is one JSON object on stdout and nothing else goes there.
@@ -17,6 +17,7 @@ import approx
 from constructions import (
     _build,
     _certify,
+    _compile,
     _compress,
     _evaluate,
     _export,
@@ -39,6 +40,7 @@ COMMANDS = {  # a module with add_options(parser) and run(args) -> exit status, 
     "rates": (_rates, "Tabulate layers over tolerances, with observed orders.", _help.RATES),
     "render": (_render, "Write a page or an animation that shows a network at work.", _help.RENDER),
     "reproduce": (_reproduce, "Repeat the experiments of arXiv 2107.02550.", _help.REPRODUCE),
+    "compile": (_compile, "Compile all inner loops now, so that no other command waits for it.", _help.COMPILE),
 }
 
 

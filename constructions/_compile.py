@@ -1,0 +1,103 @@
+"""The command ``radial compile``: a little of everything, so that the inner loops are compiled and in the cache."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from approx import _checks, certify, compress, depth_lower_bound, sup_error
+from approx._cells import holds
+from approx.activations import ShiftedReLU, StepReLU
+from approx.affine import AffineMap
+from approx.covers import Cover
+from approx.domains import WholeSpace
+from approx.networks import Dense, RadialNetwork, Stack
+from approx.targets import from_grid, gaussian, ridge
+from constructions import BUILDERS, build, constant_width, covers, paint
+from constructions._arguments import outputs
+
+__all__ = ["add_options", "run"]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quiet", action="store_true", help="no report")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do every job once and report how long each took; returns the exit status."""
+    outputs(args, inputs=[])
+    stats = getattr(holds, "stats", None)  # of any compiled function; without a compiler it is an ordinary one
+    if stats is None or stats.cache_path is None:
+        required = "one, to keep what is compiled"
+        action = "Set NUMBA_CACHE_DIR to a folder that can be written, and unset NUMBA_DISABLE_JIT."
+        raise ValueError(_checks.message("radial compile", "no place for numba's cache", required, action))
+    seconds = {}
+    for job in (_covers, _builders, _evaluation, _painting, _radial_basis, _long_chain, _compression):
+        start = time.perf_counter()
+        job()
+        seconds[_name(job)] = round(time.perf_counter() - start, 3)
+        if not (args.json or args.quiet):
+            print(f"{_name(job):14} {seconds[_name(job)]:5.1f} s", flush=True)
+    if args.json:
+        print(json.dumps({"seconds": seconds}))
+    return 0
+
+
+def _name(job: Callable) -> str:
+    return job.__name__.strip("_").replace("_", " ")
+
+
+def _covers() -> None:
+    for cover in covers.STRATEGIES:
+        build(gaussian(dim=2), 0.3, builder="constant_width", cover=cover)
+    build(ridge(), 0.3, builder="narrow", cover="nested")
+
+
+def _builders() -> None:
+    for name in BUILDERS:
+        build(gaussian(dim=2), 0.3, builder=name)
+    build(gaussian(dim=3), 0.5, builder="minimal", cover="uniform")
+    build(gaussian(dim=1), 0.1)
+    depth_lower_bound(gaussian(dim=2), 0.1)
+
+
+def _evaluation() -> None:
+    for dtype in (torch.float64, torch.float32):
+        for width in range(2, 7):  # every width has a kernel of its own
+            weights = torch.zeros(16, width, width, dtype=dtype)
+            RadialNetwork([Stack(weights, weights[:, 0], StepReLU())])(weights[0])
+    build(gaussian(dim=2), 0.3, dtype=torch.float32)
+
+
+def _painting() -> None:
+    x = np.linspace(0.0, 1.0, 16)
+    paint(from_grid(np.sin(9 * x[:, None]) * x), 30)
+
+
+def _radial_basis() -> None:
+    target = gaussian(dim=2)
+    built = build(target, builder="radial_basis", layers=20)
+    certify(built.network, target, max_seconds=0.1)
+
+
+def _long_chain() -> None:
+    centers = np.stack(np.meshgrid(*[np.linspace(-1.0, 1.0, 130)] * 2), axis=-1).reshape(-1, 2)
+    target, radii = gaussian(dim=2), np.full(len(centers), 0.0124)
+    cover = Cover(centers, target(centers), AffineMap.constant([0.0], 2), radii)
+    network = constant_width.assemble(cover).network
+    sup_error(network, target, WholeSpace(2), samples=4096)
+    certify(network, target, WholeSpace(2), max_seconds=0.1)
+
+
+def _compression() -> None:
+    line = torch.ones(100, 8, 1, dtype=torch.float64)
+    first, last = torch.ones(8, 2, dtype=torch.float64), torch.ones(1, 8, dtype=torch.float64)
+    rho = ShiftedReLU(1.0)
+    stack = Stack(line @ line.mT, line[..., 0], rho)
+    network = RadialNetwork([Dense(first, line[0, :, 0], rho), stack, Dense(last, line[0, :1, 0], None)])
+    compress(network, method="rank")

@@ -1,0 +1,56 @@
+"""After `radial compile` nothing is left to compile for ordinary work."""
+
+import json
+
+import numba
+import torch
+from numba.core import event
+
+import approx
+from approx.targets import franke, gaussian
+from constructions import _compile, build
+from constructions.cli import main
+
+
+class Compiled(event.Listener):
+    def __init__(self):
+        self.names = []
+
+    def on_start(self, event):
+        self.names.append(event.data["dispatcher"].py_func.__qualname__)
+
+    def on_end(self, event):
+        pass
+
+
+def test_what_is_used_later_is_compiled(capsys):
+    assert main(["compile", "--json"]) == 0
+    seconds = json.loads(capsys.readouterr().out)["seconds"]
+    assert list(seconds)[:2] == ["covers", "builders"] and all(value > 0 for value in seconds.values())
+    listener = Compiled()
+    with event.install_listener("numba:compile", listener):
+        built = build(franke(), 0.3, builder="minimal")
+        approx.certify(built.network, franke(), tol=0.05)
+        build(gaussian(dim=3), 0.4, builder="widening", dtype=torch.float32)
+        approx.compress(built.network)
+    assert listener.names == []
+
+
+def test_a_report_line_for_every_job(capsys, monkeypatch):
+    for job in ("_covers", "_builders", "_evaluation", "_painting", "_radial_basis", "_long_chain", "_compression"):
+        monkeypatch.setattr(_compile, job, sum_of_nothing)
+    assert main(["compile"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 7
+    assert main(["compile", "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def sum_of_nothing():
+    return sum(())
+
+
+def test_without_a_place_for_the_cache_it_says_what_to_do(capsys, monkeypatch):
+    for holds in (numba.njit(lambda x: x), lambda x: x):
+        monkeypatch.setattr(_compile, "holds", holds)
+        assert main(["compile"]) == 2
+        assert "Set NUMBA_CACHE_DIR to a folder that can be written" in capsys.readouterr().err
