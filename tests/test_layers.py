@@ -38,7 +38,7 @@ LEVELS = {
         {"_paint"},
         {"__init__"},
         {"rates"},
-        {"_build", "_rates", "_render"},
+        {"_build", "_compile", "_rates", "_render"},
         {"cli"},
         {"__main__"},
     ],
