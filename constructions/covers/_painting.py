@@ -46,24 +46,23 @@ def paint(low: Array, high: Array, background: Array | None, intervals: NDArray[
     Intervals are lengthened where others hide them, so that a position near an end has at most two colours, even if
     the end is not known exactly. The error is inf if a gap is neither painted nor has a background.
     """
-    gaps = len(low) - 1
-    owner = np.full(gaps, -1)
-    for i in range(len(intervals) - 1, -1, -1):
-        owner[intervals[i, 0] : intervals[i, 1]] = i
-    lower, upper = np.minimum(low[:-1], low[1:]), np.maximum(high[:-1], high[1:])
+    ends = np.unique(np.append(intervals, [0, len(low) - 1]))  # between two of them one interval is on top
+    places = np.searchsorted(ends, intervals)
+    owner = np.full(len(ends) - 1, -1)
+    for i, (first, last) in reversed(list(enumerate(places))):
+        owner[first:last] = i
+    lower, upper = _over(np.minimum, low, ends), _over(np.maximum, high, ends)
     kept, values, error = [], [], 0.0
-    for i in range(len(intervals)):
+    for i, (first, last) in enumerate(places):
         own = owner == i
         if not own.any():
             continue
         least, most = lower[own].min(axis=0), upper[own].max(axis=0)
-        first, last = intervals[i]
-        hidden = first, last
-        while hidden[0] > 0 and 0 <= owner[hidden[0] - 1] < i:
-            hidden = hidden[0] - 1, hidden[1]
-        while hidden[1] < gaps and 0 <= owner[hidden[1]] < i:
-            hidden = hidden[0], hidden[1] + 1
-        kept.append(((first + hidden[0] + 1) // 2, (last + hidden[1]) // 2))
+        while first > 0 and 0 <= owner[first - 1] < i:
+            first -= 1
+        while last < len(owner) and 0 <= owner[last] < i:
+            last += 1
+        kept.append(((intervals[i, 0] + ends[first] + 1) // 2, (intervals[i, 1] + ends[last]) // 2))
         values.append((least + most) / 2)
         error = max(error, float(np.linalg.norm((most - least) / 2)))
     bare = owner < 0
@@ -72,9 +71,14 @@ def paint(low: Array, high: Array, background: Array | None, intervals: NDArray[
             error = np.inf
         else:
             off = np.linalg.norm(np.maximum(high - background, background - low), axis=1)
-            error = max(error, float(np.maximum(off[:-1], off[1:])[bare].max()))
+            error = max(error, float(_over(np.maximum, off, ends)[bare].max()))
     m = low.shape[1]
     return Painting(np.array(kept, np.int64).reshape(-1, 2), np.array(values).reshape(-1, m), error)
+
+
+def _over(extreme: np.ufunc, values: Array, ends: NDArray[np.int64]) -> Array:
+    """The extreme of the values (M, ...) from each end to the next one, both included."""
+    return extreme(extreme.reduceat(values, ends[:-1], axis=0), values[ends[1:]])
 
 
 def partition(low: Array, high: Array, eps: float, start: int, stop: int) -> NDArray[np.int64]:
