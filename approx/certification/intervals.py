@@ -120,8 +120,9 @@ class Interval(Operand):
         return f"Interval({_checks.show(self.lo)}, {_checks.show(self.hi)})"
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
-        if not all(isinstance(x, Interval | np.ndarray | float | int | np.number) for x in inputs):
-            return NotImplemented
+        for x in inputs:
+            if not isinstance(x, _OPERANDS):
+                return NotImplemented
         kernel = _KERNELS.get(ufunc)
         if kernel is None:
             raise unsupported(self.kind, ufunc)
@@ -140,6 +141,9 @@ class Interval(Operand):
     def _lift(self, value: Any) -> Interval:
         if isinstance(value, Interval):
             return value
+        if type(value) is float and value == value:
+            constant = np.asarray(value)
+            return unchecked(constant, constant)
         constant = np.asarray(value)
         if constant.dtype.kind not in "fiub":
             raise TypeError(f"intervals do not mix with an array of dtype {constant.dtype}")
@@ -161,6 +165,9 @@ class Interval(Operand):
         return np.sqrt(total)
 
 
+_OPERANDS = (Interval, np.ndarray, float, int, np.number)
+
+
 def unchecked(lo: Any, hi: Any) -> Interval:
     result = object.__new__(Interval)
     result.lo = np.asarray(lo)
@@ -174,7 +181,9 @@ def _same(a: Interval, b: Interval) -> bool:
     def view(x: Array) -> tuple[Any, ...]:
         return x.__array_interface__["data"], x.shape, x.strides
 
-    return a is b or (view(a.lo) == view(b.lo) and view(a.hi) == view(b.hi))
+    if a is b or a.lo.shape != b.lo.shape:
+        return a is b
+    return view(a.lo) == view(b.lo) and view(a.hi) == view(b.hi)
 
 
 def _ends(a: Interval) -> tuple[Array, ...]:
@@ -200,18 +209,34 @@ def _hull(candidates: list[Array], units: int = 1) -> Interval:
     """The interval that the candidates span. NaN among them is 0 * inf, 0 / 0 or inf / inf, whose limit from inside the
     box is 0 or lies between the other candidates."""
     lo = functools.reduce(np.minimum, candidates)
-    if np.isnan(np.min(lo, initial=0.0)):
+    if np.isnan(np.minimum.reduce(lo, axis=None, initial=0.0)):
         return _hull([np.where(np.isnan(c), 0.0, c) for c in candidates], units)
     return unchecked(down(lo, units), up(functools.reduce(np.maximum, candidates), units))
+
+
+def _is_factor(a: Interval) -> bool:
+    """Whether it is one number, finite and not 0."""
+    return a.lo is a.hi and a.lo.ndim == 0 and bool(0.0 < abs(a.lo) < np.inf)
+
+
+def _scaled(lo: Any, hi: Any, factor: Interval) -> Interval:
+    """The interval of these ends, in reverse order if the factor is negative."""
+    return unchecked(down(lo), up(hi)) if factor.lo > 0.0 else unchecked(down(hi), up(lo))
 
 
 def _multiply(a: Interval, b: Interval) -> Interval:
     if _same(a, b):
         return _square(a)
+    if _is_factor(a):
+        a, b = b, a
+    if _is_factor(b):
+        return _scaled(a.lo * b.lo, a.hi * b.lo, b)
     return _hull([x * y for x in _ends(a) for y in _ends(b)])
 
 
 def _divide(a: Interval, b: Interval) -> Interval:
+    if _is_factor(b):
+        return _scaled(a.lo / b.lo, a.hi / b.lo, b)
     lo, hi = _signed_zeros(b)
     result = _hull([x / y for x in _ends(a) for y in ((lo,) if b.lo is b.hi else (lo, hi))])
     pole = ((lo < 0) & (hi > 0)) | ((lo == 0) & (hi == 0))

@@ -48,6 +48,7 @@ def boxes(c):
         lambda v: np.sin(v[:, 0]) * v[:, 1],
         lambda v: np.square(v[:, 0]) - v[:, 0] * v[:, 1],
         lambda v: np.abs(v[:, 0]) - v[:, 0],
+        lambda v: v[:, 1] / -3.0 - 2.0 * v[:, 0],
         lambda v: np.abs(v[:, 0]) ** 3 / (1.0 + np.square(v[:, 1])),
         lambda v: np.exp(-np.square(v[:, 0])) * np.cos(3.0 * v[:, 1]) + np.maximum(v[:, 0], v[:, 1]),
     ):

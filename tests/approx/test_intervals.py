@@ -296,6 +296,17 @@ def test_powers_with_interval_exponents():
     assert whole.lo[0, 0] == 0 and whole.hi[0] == pytest.approx([9, 8]) and whole.lo[0, 1] == pytest.approx(1)
 
 
+@pytest.mark.parametrize("factor", [3.0, -0.1, 1e308, -5e-324, 2.0**-1074, 0.0, -0.0])
+def test_one_number_is_a_factor_like_any_other(factor):
+    """The short way for one number gives the bounds of the general one."""
+    rng = np.random.default_rng(4)
+    lo, hi = np.sort([numbers(rng, 300, -1e308, 1e308)[:200], numbers(rng, 300, -1e308, 1e308)[:200]], axis=0)
+    lo[:20], hi[10:30] = -np.inf, np.inf
+    x, many = Interval(lo, hi), Interval(np.full(200, factor), np.full(200, factor))
+    for one, general in ((factor * x, many * x), (x * factor, x * many), (x / factor, x / many)):
+        assert one.lo.tolist() == general.lo.tolist() and one.hi.tolist() == general.hi.tolist()
+
+
 def test_equal_factors_are_squares():
     x = Interval([[-1.0, 2.0]], [[2.0, 3.0]])
     assert (x * x).lo[0, 0] == (x[:, 0] * x[:, 0]).lo[0] == np.einsum("ki,ki->ki", x, x).lo[0, 0] == 0
