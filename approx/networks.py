@@ -70,9 +70,19 @@ class RadialNetwork(nn.Module):
     ) -> RadialNetwork:
         """A network from (weight (n_i, n_{i-1}), bias (n_i,), activation) triples, one per layer; None for none.
 
-        Weights are copied, frozen, in their own floating dtype. Raises what `Dense` raises.
+        Weights are copied, frozen, in their own floating dtype. Raises TypeError for what is no triple, and what
+        `Dense` raises.
         """
-        return cls(Dense(torch.as_tensor(w), torch.as_tensor(b), activation) for w, b, activation in layers)
+        blocks = []
+        for layer in layers:
+            if not isinstance(layer, list | tuple) or len(layer) != 3:
+                received = f"the layer {_checks.show(layer)}"
+                required = "triples (weight, bias, activation)"
+                action = "Pass None as the activation of a layer that is affine alone."
+                raise TypeError(_checks.message("RadialNetwork.from_layers", received, required, action))
+            weight, bias, activation = layer
+            blocks.append(Dense(torch.as_tensor(weight), torch.as_tensor(bias), activation))
+        return cls(blocks)
 
     @classmethod
     def from_sequential(cls, model: nn.Sequential) -> RadialNetwork:

@@ -18,6 +18,7 @@ from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import sup_error
 from approx.targets import Target, check_claims, check_tail
+from approx.targets._target import require_target
 from constructions import covers
 from constructions._gadgets import check_dtype
 from constructions._result import Assembly, Construction
@@ -116,15 +117,7 @@ class Builder:
         eps.
         """
         call = f"{self.name}.build"
-        if not isinstance(target, Target):
-            raise TypeError(
-                _checks.message(
-                    call,
-                    f"target {_checks.show(target)}",
-                    "a Target",
-                    "Wrap a function with approx.targets.from_numpy or from_expression.",
-                )
-            )
+        require_target(call, target)
         eps = _checks.positive(call, "eps", eps)
         max_layers = _checks.count(call, "max_layers", max_layers)
         check_dtype(call, dtype)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from approx import _checks, storage
-from approx.rates import BASELINES, Budget
+from approx.rates import BASELINES, Budget, end_at_interrupts
 from constructions import rates
 from constructions._arguments import add_domain, draw, given, outputs, show_progress, target_and_domain
 
@@ -113,5 +113,6 @@ def _processes(jobs: int, target: Any) -> Iterator[Executor | None]:
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         received = f"--jobs {jobs} with a target that cannot be sent to other processes ({error})"
         raise ValueError(_checks.message(_CALL, received, "--jobs 1", "Leave --jobs out.")) from None
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_at_interrupts) as pool:
         yield pool

@@ -23,6 +23,7 @@ from approx.domains import Ball, Box
 from approx.networks import RadialNetwork
 from approx.targets import Target
 from approx.targets._grid import GridInterpolant
+from approx.targets._target import require_target
 from constructions import constant_width
 from constructions._strokes import climb, gains, mark, matrix_of, means, tally
 
@@ -135,9 +136,7 @@ def paint(
     5
     """
     call = "paint"
-    if not isinstance(target, Target):
-        action = "Wrap data with approx.targets.from_grid, or a function with from_numpy."
-        raise TypeError(_checks.message(call, f"target = {_checks.show(target)}", "a Target", action))
+    require_target(call, target)
     n = target.dim_in
     if n > _MAX_DIM:
         action = "Build a network for it with constructions.build."

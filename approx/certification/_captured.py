@@ -19,12 +19,35 @@ from approx.certification import _chain
 from approx.certification._chain import Chain, Format
 from approx.certification._gliding import ERROR, LOAD, MULTIPLE, PARTS, SIZE, VALUE, glide
 
-__all__ = ["WAVE", "settle"]
+__all__ = ["WAVE", "Trajectories", "settle"]
 
 Array = NDArray[np.float64]
 WAVE = 1 << 16  # trajectories that are kept at a time; bounds depend on their company, so not on the number of threads
 _SPAN = 128  # layers
 _MOST_NUMBERS = 1 << 20  # of the dense matrices of a span
+
+
+class Trajectories(NamedTuple):
+    """The zero state after each of k layers, followed through the network.
+
+    following (k,): the layer that zeroes it again, or -1; values, errors (k, m) at the end
+    doubtful (k,): a layer where the norm is nearer to 1 than its error, or -1, and gaps (k,): | |v| - 1 | there
+    """
+
+    following: NDArray[np.int64]
+    values: Array
+    errors: Array
+    doubtful: NDArray[np.int64]
+    gaps: Array
+
+    @classmethod
+    def unknown(cls, count: int, dim: int) -> Trajectories:
+        values, errors = np.zeros((2, count, dim))
+        return cls(np.full(count, -1), values, errors, np.full(count, -1), np.zeros(count))
+
+    def part(self, which: slice) -> Trajectories:
+        """Views of some."""
+        return Trajectories._make(array[which] for array in self)
 
 
 class _Lanes(NamedTuple):
@@ -88,28 +111,15 @@ class _Span:
 
 
 def settle(
-    chain: Chain,
-    maps: Array,
-    defects: Array,
-    based: NDArray[np.int64],
-    pull: Array,
-    keep: Array,
-    starts: NDArray[np.int64],
-    form: Format,
-    following: NDArray[np.int64],
-    values: Array,
-    errors: Array,
-    doubtful: NDArray[np.int64],
-    gaps: Array,
+    chain: Chain, moves: tuple[NDArray, ...], starts: NDArray[np.int64], form: Format, found: Trajectories
 ) -> None:
     """Follow the zero state after layer starts[k] (ascending) until it is zeroed again or leaves the network.
 
-    based (L,) all -1 means that errors stay in r
-    Results: following (k,) the layer that zeroes it again, or -1; values, errors (k, m) at the end; doubtful (k,): a
-    layer where the norm is nearer to 1 than its error, or -1, and gaps (k,): | |v| - 1 | there.
+    moves : (maps, defects, based, pull, keep) of a `Recovery`, of the first two the slopes; based all -1 means that
+        errors stay in r
+    found : what to fill in, `Trajectories.unknown` before
     """
     layers, width, n = len(chain), chain.width, chain.dim_in
-    moves = np.ascontiguousarray(maps[:, :n]), np.ascontiguousarray(defects[:, :n]), based, pull, keep
     glides = layers >= _chain.LONG
     length = int(np.clip(_MOST_NUMBERS // (PARTS * width**2), 1, _SPAN))
     lanes = _Lanes.fresh(starts[:0], np.zeros(0, np.int64), width, n)
@@ -122,34 +132,23 @@ def settle(
         lanes = lanes.join(_Lanes.fresh(starts[joined], joined, width, n))
         left = np.arange(len(lanes.names))
         if glides and stop < layers:
-            left = left[~glide(chain, first, stop, form, moves, lanes, following)]
+            left = left[~glide(chain, first, stop, form, moves, lanes, found.following)]
         if len(left):
             part = lanes.take(left)
             with np.errstate(over="ignore", invalid="ignore"):
-                _walk(_Span(chain, first, stop), moves, form, part, following, doubtful, gaps)
+                _walk(_Span(chain, first, stop), moves, form, part, found)
             for whole, taken in zip(lanes, part, strict=True):
                 whole[..., left] = taken
         lanes = lanes.take(lanes.alive)
         if stop == layers:
-            values[lanes.names] = lanes.state[VALUE, : chain.dim_out].T
-            rest = lanes.state[ERROR, : chain.dim_out] + np.abs(maps[chain.first_row[-2] :, :n]) @ lanes.moved
-            errors[lanes.names] = np.where(np.isnan(rest), np.inf, rest).T
+            found.values[lanes.names] = lanes.state[VALUE, : chain.dim_out].T
+            rest = lanes.state[ERROR, : chain.dim_out] + np.abs(moves[0][chain.first_row[-2] :]) @ lanes.moved
+            found.errors[lanes.names] = np.where(np.isnan(rest), np.inf, rest).T
             return
 
 
-def _walk(
-    span: _Span,
-    moves: tuple[NDArray, ...],
-    form: Format,
-    lanes: _Lanes,
-    following: NDArray[np.int64],
-    doubtful: NDArray[np.int64],
-    gaps: Array,
-) -> None:
-    """Take lanes through a span, step by step.
-
-    moves : (maps, defects, based, pull, keep), of the first two the slopes; the others: see `settle`
-    """
+def _walk(span: _Span, moves: tuple[NDArray, ...], form: Format, lanes: _Lanes, found: Trajectories) -> None:
+    """Take lanes through a span, step by step."""
     unit, most = 2.0**-form.digits, 2.0**form.digits
     active = np.searchsorted(lanes.starts, np.arange(span.first, span.stop))
     begin = int(np.argmax(active > 0))
@@ -186,11 +185,11 @@ def _walk(
         # Exact squares leave no doubt even at |v| = 1.
         least = np.minimum(total[MULTIPLE, near], counted[MULTIPLE][:, near].min(axis=0))
         sure = (distance == 0.0) & (norm <= least * least * most) & (least * least >= form.smallest)
-        unsure = ~(gap > doubt[near]) & ~sure & (doubtful[names] < 0)
-        doubtful[names[unsure]] = layer
-        gaps[names[unsure]] = gap[unsure]
+        unsure = ~(gap > doubt[near]) & ~sure & (found.doubtful[names] < 0)
+        found.doubtful[names[unsure]] = layer
+        found.gaps[names[unsure]] = gap[unsure]
         ended = norm < 1.0
-        following[names[ended]] = layer
+        found.following[names[ended]] = layer
         alive[near[ended]] = False
         if not lanes.alive.any():
             return

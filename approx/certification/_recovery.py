@@ -16,11 +16,12 @@ from approx import _checks
 from approx._compile import ready
 from approx._threads import for_slices
 from approx.certification import _captured, _chain, _uncaptured
+from approx.certification._captured import Trajectories
 from approx.certification._chain import FORMATS, Chain, chain_of
 from approx.certification._shapes import OUTWARD
 from approx.networks import RadialNetwork
 
-__all__ = ["AmbiguousNetwork", "Errors", "Recovery", "Trajectories", "recover"]
+__all__ = ["AmbiguousNetwork", "Errors", "Recovery", "recover"]
 
 Array = NDArray[np.float64]
 _CONDITION = 1e8
@@ -67,17 +68,6 @@ class Errors:
     norm: Array
     terms: Array
     last: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Trajectories:
-    """The zero state after some layers, followed to the next layer that zeroes it, or to the end (-1)."""
-
-    following: NDArray[np.int64]
-    values: Array
-    errors: Array
-    doubtful: NDArray[np.int64]
-    gaps: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,23 +121,15 @@ class Recovery:
 
     def follow(self, starts: NDArray[np.int64], digits: int) -> Trajectories:
         """Trajectories of the zero state after each of the layers `starts`, ascending."""
-        chain, count = self.chain, starts.shape[0]
-        found = Trajectories(
-            following=np.full(count, -1),
-            values=np.zeros((count, chain.dim_out)),
-            errors=np.zeros((count, chain.dim_out)),
-            doubtful=np.full(count, -1),
-            gaps=np.zeros(count),
-        )
-        fixed = (chain, self.maps, self.defects, self.based, self.pull, self.keep)
+        chain, n, count = self.chain, self.chain.dim_in, len(starts)
+        found = Trajectories.unknown(count, chain.dim_out)
+        slopes = np.ascontiguousarray(self.maps[:, :n]), np.ascontiguousarray(self.defects[:, :n])
+        moves = *slopes, self.based, self.pull, self.keep
 
         def work(first: int, stop: int) -> None:
             for wave in range(first, stop):
                 part = slice(wave * _captured.WAVE, (wave + 1) * _captured.WAVE)
-                _captured.settle(
-                    *fixed, starts[part], FORMATS[digits], found.following[part], found.values[part],
-                    found.errors[part], found.doubtful[part], found.gaps[part],
-                )  # fmt: skip
+                _captured.settle(chain, moves, starts[part], FORMATS[digits], found.part(part))
 
         for_slices(work, -(-count // _captured.WAVE), align=1, least=1)
         found.errors[:] *= OUTWARD

@@ -19,6 +19,7 @@ from approx.certification.intervals import Interval, IntervalError, down, unchec
 from approx.certification.jets import Linear, linear, mean_value
 from approx.domains import Ball, Box
 from approx.targets import Expression, Target
+from approx.targets._target import require_target
 from approx.targets.callables import TorchFunction
 
 __all__ = ["EVALUATION_ERROR", "Enclosure", "EnclosureUnavailable", "enclosure_of", "function_of", "obstacle"]
@@ -190,9 +191,7 @@ def enclosure_of(target: Target) -> Enclosure:
     >>> print(enclosure_of(f).basis)
     the claimed Lipschitz constant 1, and float64 values of f to 1e-12 max(1, |f|)
     """
-    if not isinstance(target, Target):
-        received = f"target = {_checks.show(target)}"
-        raise TypeError(_checks.message("enclosure_of", received, "a Target", "Build one with approx.targets."))
+    require_target("enclosure_of", target)
     refused = obstacle(target, _natural)
     if refused is None:
         differentiable = obstacle(target, mean_value) is None

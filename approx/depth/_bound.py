@@ -15,6 +15,7 @@ from approx.depth._cover import Question, packing, search
 from approx.depth._points import Segment, Values, candidates, extremes, spread
 from approx.domains import Ball, Box, WholeSpace
 from approx.targets import Target
+from approx.targets._target import require_target
 from approx.targets.falsify import tail_at
 
 __all__ = ["DepthBound", "depth_lower_bound"]
@@ -127,9 +128,7 @@ def depth_lower_bound(target: Target, eps: float, domain: Box | Ball | WholeSpac
 
 
 def _domain_of(target: Target, domain: Box | Ball | WholeSpace | None) -> Box | Ball | WholeSpace:
-    if not isinstance(target, Target):
-        received = f"target = {_checks.show(target)}"
-        raise TypeError(_checks.message(_CALL, received, "a Target", "Wrap a function with approx.targets.from_numpy."))
+    require_target(_CALL, target)
     if domain is None:
         known = target.affine is not None and target.tail is not None
         return WholeSpace(target.dim_in) if known else target.domain

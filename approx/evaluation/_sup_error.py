@@ -24,6 +24,7 @@ from approx.evaluation._subject import Collar, chunk_size
 from approx.evaluation._tasks import Streams, Subject, look
 from approx.networks import ENGINES, RadialNetwork
 from approx.targets import Target
+from approx.targets._target import require_target
 
 __all__ = ["sup_error"]
 
@@ -86,10 +87,7 @@ def sup_error(
     started = time.perf_counter()
     built = subject if hasattr(subject, "network") else None
     target = getattr(built, "target", None) if target is None else target
-    if not isinstance(target, Target):
-        raise TypeError(
-            _checks.message(_CALL, f"target = {_checks.show(target)}", "a Target", "Wrap the function in Target(...).")
-        )
+    target = require_target(_CALL, target)
     usual: Box | Ball | WholeSpace = getattr(built, "domain", None) or target.domain
     domain = usual if domain is None else domain
     if cover is None:

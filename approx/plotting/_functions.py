@@ -27,6 +27,7 @@ from approx.plotting._style import (
 )
 from approx.plotting._view import Curve, Map, Subject, View, curve, difference, plane_map, subject_of, view_of
 from approx.targets import Target
+from approx.targets._target import require_target
 
 __all__ = [
     "draw_curves",
@@ -75,9 +76,7 @@ def function_plot(
     'gaussian'
     """
     call = "function_plot"
-    if not isinstance(target, Target):
-        action = "Wrap the function in approx.targets.Target."
-        raise TypeError(_checks.message(call, f"target = {_checks.show(target)}", "a Target", action))
+    require_target(call, target)
     subject = subject_of(call, network, target, eps=eps, domain=domain)
     component = pick_component(call, component, target.dim_out)
     view = view_of(subject, through)

@@ -16,6 +16,7 @@ from approx.evaluation import SupError
 from approx.evaluation._subject import chunk_size
 from approx.networks import RadialNetwork
 from approx.targets import Target
+from approx.targets._target import require_target
 
 __all__ = [
     "Curve",
@@ -97,9 +98,7 @@ def subject_of(
     built = subject if hasattr(subject, "network") else None
     network = subject if built is None else built.network
     target = getattr(built, "target", None) if target is None else target
-    if not isinstance(target, Target):
-        action = "Wrap the function in approx.targets.Target."
-        raise TypeError(_checks.message(call, f"target = {_checks.show(target)}", "a Target", action))
+    require_target(call, target)
     if network is not None and not callable(network):
         required = "a construction, a RadialNetwork or a callable (k, n) -> (k, m)"
         received = f"network = {_checks.show(network)}"

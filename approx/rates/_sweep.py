@@ -22,10 +22,11 @@ from approx.rates._cache import Cache, fingerprint
 from approx.rates._table import RateRow, RateTable
 from approx.targets import Target
 
-__all__ = ["Method", "sweep"]
+__all__ = ["Method", "end_at_interrupts", "sweep"]
 
 _CALL = "sweep"
 _NOTE = 300
+_ended = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def sweep(
     baselines : names from BASELINES, or "all", to add for every target and tolerance, each with as many parameters as
         the smallest network of the methods; budget : what training may cost
     executor : a concurrent.futures.Executor that shares the points (any process pool, dask's client.get_executor(),
-        mpi4py's); the rows are those of a serial run, times excepted
+        mpi4py's); the rows are those of a serial run, times excepted. With initializer=end_at_interrupts the workers
+        of a ProcessPoolExecutor end at Ctrl-C, too
     cache : a file that keeps finished points and from which later sweeps take them; it knows targets by their values
         and claims, not the version of the builders: use a new file after changing those. Lines that cannot be read
         are skipped with a warning
@@ -207,8 +209,20 @@ def _run(
     return True
 
 
+def end_at_interrupts() -> None:
+    """The initializer of a worker process to which the terminal sends Ctrl-C as well: it ends the point at work and
+    refuses those that wait, without a traceback.
+
+    >>> from concurrent.futures import ProcessPoolExecutor
+    >>> ProcessPoolExecutor(2, initializer=end_at_interrupts).shutdown()
+    """
+    signal.signal(signal.SIGINT, lambda number, frame: _ended.set())
+
+
 def _whole(work: Callable[..., RateRow], *arguments: Any) -> RateRow:
     """work(*arguments), unless Ctrl-C came, which proofs, searches and training take as the end of their budget."""
+    if _ended.is_set():
+        raise KeyboardInterrupt
     before = signal.getsignal(signal.SIGINT)
     if not callable(before) or threading.current_thread() is not threading.main_thread():
         return work(*arguments)
@@ -217,6 +231,7 @@ def _whole(work: Callable[..., RateRow], *arguments: Any) -> RateRow:
     def note(number: int, frame: FrameType | None) -> None:
         interrupts.append(number)
         before(number, frame)
+        raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, note)
     try:

@@ -19,6 +19,7 @@ from approx.export._plan import Plan, plan_of
 from approx.networks import RadialNetwork
 from approx.storage import replacing
 from approx.targets import Target
+from approx.targets._target import require_target
 
 __all__ = ["page", "write_page"]
 
@@ -58,8 +59,7 @@ def page(
     """
     call = "page"
     plan = plan_of(call, network)
-    if not isinstance(target, Target):
-        raise TypeError(_checks.message(call, f"target {_checks.show(target)}", "a Target", "Pass what was built for."))
+    require_target(call, target)
     for name, other in (("target", target), ("cover", cover)):
         if other is not None and (other.dim_in, other.dim_out) != (network.dim_in, network.dim_out):
             received = f"a {name} R^{other.dim_in} -> R^{other.dim_out}"

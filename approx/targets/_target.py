@@ -256,6 +256,20 @@ def prose(factory: Callable[..., Any]) -> str:
     return " ".join((factory.__doc__ or "").partition(">>>")[0].split())
 
 
+def require_target(call: str, value: Any) -> Target:
+    """`value`, which must be a Target. Raises TypeError that says how to make one of it."""
+    if isinstance(value, Target):
+        return value
+    action = "Build one with approx.targets."
+    if isinstance(value, str):
+        action = f"Pass approx.targets.parse_target({_checks.show(value)})."
+    elif callable(value):
+        action = "Wrap the function with approx.targets.from_numpy or from_torch, or in Target."
+    elif isinstance(value, np.ndarray | list):
+        action = "Wrap the data with approx.targets.from_grid or from_samples."
+    raise TypeError(_checks.message(call, f"target = {_checks.show(value)}", "a Target", action))
+
+
 def _require_callable(call: str, name: str, value: Any) -> None:
     if not callable(value):
         received = f"{name} = {_checks.show(value)}"

@@ -16,6 +16,7 @@ from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.lattice import Lattice
 from approx.targets import Target
+from approx.targets._target import require_target
 from constructions.covers._coverage import check_coverage
 
 __all__ = ["VALUES", "Problem", "TooManyCells", "meets"]
@@ -88,9 +89,7 @@ class Problem:
         max_cells: int,
     ) -> Problem:
         """Check the arguments of a strategy. Raises ValueError or TypeError."""
-        if not isinstance(target, Target):
-            received = f"target = {_checks.show(target)}"
-            raise TypeError(_checks.message(call, received, "a Target", "Wrap the function in approx.targets.Target."))
+        require_target(call, target)
         eps = _checks.positive(call, "eps", eps)
         _checks.one_of(call, "values", values, VALUES)
         overlap = _checks.positive(call, "overlap", overlap)

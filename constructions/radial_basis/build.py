@@ -16,6 +16,7 @@ from approx.activations import RadialActivation
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import sup_error
 from approx.targets import Target, check_tail
+from approx.targets._target import require_target
 from constructions._construction import proved
 from constructions._gadgets import check_dtype
 from constructions.radial_basis.centers import fitting_points, spread
@@ -78,9 +79,7 @@ def build(
     >>> bool(built.report.lower < 1e-7), set(built.hidden_widths)
     (True, {3})
     """
-    if not isinstance(target, Target):
-        action = "Wrap a function with approx.targets.from_numpy or from_expression."
-        raise TypeError(_checks.message(_CALL, f"target {_checks.show(target)}", "a Target", action))
+    require_target(_CALL, target)
     if eps is None and layers is None:
         raise ValueError(_checks.message(_CALL, "neither eps nor layers", "one of them", "Pass eps= or layers=."))
     eps = None if eps is None else _checks.positive(_CALL, "eps", eps)

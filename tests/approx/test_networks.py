@@ -159,6 +159,12 @@ def test_growing_equals_its_dense_layers_bit_for_bit_in_structure():
     torch.testing.assert_close(dense(x), network(x), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("layer", [(np.eye(2), np.zeros(2)), np.eye(3), None])
+def test_from_layers_says_what_a_layer_is(layer):
+    with pytest.raises(TypeError, match=r"required triples \(weight, bias, activation\). Pass None as"):
+        RadialNetwork.from_layers([layer])
+
+
 def test_from_layers_takes_arrays_and_lists_of_triples():
     network = RadialNetwork.from_layers([(np.eye(2), np.zeros(2), StepReLU()), (np.ones((1, 2)), np.ones(1), None)])
     assert network.evaluate([[3.0, 4.0], [0.5, 0.75], [0.0, 1.0]]).ravel().tolist() == [8.0, 1.0, 2.0]

@@ -261,7 +261,7 @@ def test_one_file_and_nothing_else(built):
 def test_what_does_not_fit():
     one = constructions.build(targets.gaussian(dim=2), 0.4, verify=False)
     net, target = one.network, one.target
-    with pytest.raises(TypeError, match="page: received target 3; required a Target"):
+    with pytest.raises(TypeError, match="page: received target = 3; required a Target"):
         page(net, 3)
     with pytest.raises(ValueError, match=r"a target R\^1 -> R\^1; required R\^2 -> R\^1"):
         page(net, targets.gaussian(dim=1))

@@ -212,8 +212,14 @@ def test_eps_must_be_positive_and_finite(eps):
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: build("gaussian", 0.1), TypeError, "target 'gaussian'; required a Target"),
+        (
+            lambda: build("gaussian", 0.1),
+            TypeError,
+            r"'gaussian'; .* Pass approx.targets.parse_target\('gaussian'\)",
+        ),
         (lambda: build(lambda x: x, 0.1), TypeError, "required a Target.*from_numpy"),
+        (lambda: build(np.eye(3), 0.1), TypeError, "required a Target.*from_grid"),
+        (lambda: build(None, 0.1), TypeError, "required a Target. Build one"),
         (lambda: build(GAUSSIAN, "0.1"), TypeError, "eps = '0.1'; required a real number"),
         (lambda: build(GAUSSIAN, None), TypeError, "eps = None"),
         (lambda: build(GAUSSIAN, 0.1, builder="theorem 5"), ValueError, "one of constant_width, minimal, narrow, rad"),
