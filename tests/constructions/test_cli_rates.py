@@ -2,9 +2,15 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
+import constructions
 from constructions.cli import main
 
 QUICK = ["--samples", "1000", "--no-proof", "--dim", "1"]
@@ -71,3 +77,24 @@ def test_refusals_are_one_line(run, tmp_path, monkeypatch, argv, message):
     monkeypatch.chdir(tmp_path)
     status, out, err = run(*argv)
     assert status == 2 and out == "" and message in err and err.count("\n") == 1
+
+
+def test_an_interrupt_ends_all_processes_without_a_traceback(tmp_path):
+    """As from a terminal, which sends Ctrl-C to the workers, too."""
+    cache = tmp_path / "rates.jsonl"
+    command = [sys.executable, "-m", "constructions", "rates", "franke", "--eps", "0.5,0.05,0.04,0.03,0.02"]
+    process = subprocess.Popen(
+        [*command, "--covers", "uniform,greedy", "--samples", "1000", "--jobs", "2", "--cache", str(cache)],
+        cwd=Path(constructions.__file__).parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while process.poll() is None and not (cache.exists() and '"key"' in cache.read_text()):
+        time.sleep(0.05)
+    time.sleep(2.0)  # the other worker may still be starting
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and err == ""
+    assert "0.5" in out and "interrupted: rows are missing" in out
