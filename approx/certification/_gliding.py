@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 VALUE, SIZE, ERROR, LOAD, MULTIPLE = range(5)  # the parts of a state
 PARTS = 5
-LANES = 64  # of a group
+LANES = 128  # of a group
 _compile = compiled(fastmath={"contract"})
 _FAR = 2.0**500
 
