@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import approx
+from approx._interrupts import INTERRUPTS, is_interrupt
 from constructions import (
     _build,
     _certify,
@@ -56,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = args.run(args)
         sys.stdout.flush()
         return status
-    except KeyboardInterrupt:
+    except INTERRUPTS as error:
+        if not is_interrupt(error):
+            raise
         print("radial: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from approx import _checks
+from approx._interrupts import INTERRUPTS, is_interrupt
 from approx.affine import AffineMap
 from approx.covers import Cover
 from approx.domains import Ball, Box
@@ -191,8 +192,9 @@ def _strokes(
             cells, curve = [*cells, (center, shape)], [*curve, errors]
             bar.update()
             bar.set_postfix_str(f"rms {errors[0]:.4g}", refresh=False)
-    except KeyboardInterrupt:
-        pass
+    except INTERRUPTS as error:
+        if not is_interrupt(error):
+            raise
     finally:
         bar.close()
     return cells, curve[: len(cells) + 1]

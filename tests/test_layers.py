@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = {
     "approx": [
         {"_checks"},
-        {"affine", "domains", "activations", "_threads", "_compile", "_tiles"},
+        {"affine", "domains", "activations", "_threads", "_compile", "_interrupts", "_tiles"},
         {"_rescale", "_cells", "blocks", "lattice"},
         {"_engine", "_cuda_kernel", "_bins", "_hierarchy"},
         {"_cuda", "_lookup"},

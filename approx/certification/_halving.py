@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from approx import _checks
+from approx._interrupts import INTERRUPTS, is_interrupt
 from approx.certification._blocks import Block, take_lists
 from approx.certification._boxes import Problem
 
@@ -161,7 +162,9 @@ class Search:
                 self.history.append((time.time() - self.started, self.lower, self.upper))
                 bar.update(self.boxes - before)
                 bar.set_postfix_str(f"{self.lower:.6g} .. {self.upper:.6g}", refresh=False)
-        except KeyboardInterrupt:
+        except INTERRUPTS as error:
+            if not is_interrupt(error):
+                raise
             self.stopped = True
             if top is not None:
                 self._note(Worst.of(top))  # no box that was taken from the heap and lost has a larger bound
@@ -227,7 +230,9 @@ class Search:
             return None
         try:
             return task.result()
-        except KeyboardInterrupt:
+        except INTERRUPTS as error:
+            if not is_interrupt(error):
+                raise
             self.interrupted = self.stopped = True
             return None
         except (pickle.PicklingError, AttributeError, TypeError) as error:

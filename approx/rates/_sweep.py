@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from approx import _checks
+from approx._interrupts import INTERRUPTS, is_interrupt
 from approx.rates._baselines import BASELINES, Budget, baseline
 from approx.rates._cache import Cache, fingerprint
 from approx.rates._table import RateRow, RateTable
@@ -204,7 +205,9 @@ def _run(
                 rows[key] = row
                 kept.put(key, row)
                 bar.update()
-    except KeyboardInterrupt:
+    except INTERRUPTS as error:
+        if not is_interrupt(error):
+            raise
         return False
     return True
 

@@ -9,6 +9,7 @@ ellipsoids, the sides of a saddle giants whose boundaries follow the level sets,
 from __future__ import annotations
 
 import math
+import sys
 import time
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from approx import _checks
+from approx._interrupts import INTERRUPTS, is_interrupt
 from approx.affine import AffineMap
 from approx.covers import Cover
 from approx.domains import Ball, Box
@@ -119,6 +121,8 @@ def greedy(
     if stopped == "painted":
         return prove(problem, cells, area)
     because = "interrupted" if stopped == "interrupted" else f"ended by max_seconds = {max_seconds:g}"
+    if progress:
+        tqdm.write(f"greedy cover {because}: small cells for what is left; Ctrl-C stops it", file=sys.stderr)
     small = beneath(replace(problem, eps=problem.eps * (1 - _MARGIN)), cells)
     words = f"greedy, {because}: {len(cells):,} large cells, {len(small[0]):,} adaptive ones beneath"
     return prove(problem, cells, area, small=small, words=words)
@@ -251,8 +255,8 @@ def paint(
             if progress:
                 left = np.mean(~canvas.done[: canvas.grid] & (at_nodes[0] > eps))
                 bar.set_postfix_str(f"{left:.1%} to paint", refresh=False)
-    except KeyboardInterrupt:
-        if deadline is None:
+    except INTERRUPTS as error:
+        if deadline is None or not is_interrupt(error):
             raise
         return cells, "interrupted"
     finally:

@@ -516,12 +516,15 @@ def test_a_relative_gap_is_enough():
         problem.solve(gap=-0.1)
 
 
-def test_interrupted_search_keeps_what_it_has():
+@pytest.mark.parametrize("compiled", [False, True])
+def test_interrupted_search_keeps_what_it_has(compiled):
     class Impatient(Quadratic):
         calls = 0
 
         def range(self, lower, upper):
             self.calls += 1
+            if self.calls == 9 and compiled:  # where Ctrl-C comes while a compiled function runs
+                raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
             if self.calls == 9:
                 raise KeyboardInterrupt
             return super().range(lower, upper)

@@ -302,8 +302,11 @@ def test_an_error_above_eps_gives_status_1(run, monkeypatch):
     assert (status, out) == (1, "") and "an error of at most eps = 0.3" in err and err.count("\n") == 1
 
 
-def test_an_interrupt_gives_130(run, monkeypatch):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_interrupt_gives_130(run, monkeypatch, compiled):
     def interrupted(*_, **__):
+        if compiled:  # where Ctrl-C comes while a compiled function runs
+            raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(constructions, "build", interrupted)

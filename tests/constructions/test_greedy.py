@@ -188,10 +188,13 @@ def test_large_cells_stay_on_top_of_the_small_ones(domain, monkeypatch):
     assert small < counts(greedy(target, eps, domain, everywhere=True, affine=target.affine, max_seconds=0))[1]
 
 
-def test_an_interrupt_keeps_the_cells_if_there_is_a_budget(monkeypatch):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_interrupt_keeps_the_cells_if_there_is_a_budget(monkeypatch, compiled):
     f = sine()
 
     def interrupt():
+        if compiled:  # where Ctrl-C comes while a compiled function runs
+            raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(greedy_module, "backgrounds", lambda problem, area: [problem.affine])
@@ -199,8 +202,19 @@ def test_an_interrupt_keeps_the_cells_if_there_is_a_budget(monkeypatch):
     cover = greedy(f, 0.15, f.domain, everywhere=True, affine=flat(f), max_seconds=math.inf)
     assert cover.strategy.startswith("greedy, interrupted: 4 large cells, ")
     assert_good(cover, f, 0.15, f.domain, f.domain.sample(5_000), captured=False)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises((KeyboardInterrupt, SystemError)):
         greedy(f, 0.15, f.domain, everywhere=True, affine=flat(f))
+
+
+def test_another_system_error_is_none(monkeypatch):
+    f = sine()
+
+    def fail():
+        raise SystemError("broken")
+
+    after(4, monkeypatch, fail)
+    with pytest.raises(SystemError, match="broken"):
+        greedy(f, 0.15, f.domain, everywhere=True, affine=flat(f), max_seconds=math.inf)
 
 
 def test_enough_time_changes_nothing():
