@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numba.core.event import install_recorder
 
 from approx import _checks, certify, compress, depth_lower_bound, sup_error
 from approx._cells import holds
@@ -37,14 +38,18 @@ def run(args: argparse.Namespace) -> int:
         action = "Set NUMBA_CACHE_DIR to a folder that can be written, and unset NUMBA_DISABLE_JIT."
         raise ValueError(_checks.message("radial compile", "no place for numba's cache", required, action))
     seconds = {}
-    for job in (_covers, _builders, _evaluation, _painting, _radial_basis, _long_chain, _compression):
-        start = time.perf_counter()
-        job()
-        seconds[_name(job)] = round(time.perf_counter() - start, 3)
-        if not (args.json or args.quiet):
-            print(f"{_name(job):14} {seconds[_name(job)]:5.1f} s", flush=True)
+    with install_recorder("numba:compile") as recorder:
+        for job in (_covers, _builders, _evaluation, _painting, _radial_basis, _long_chain, _compression):
+            start = time.perf_counter()
+            job()
+            seconds[_name(job)] = round(time.perf_counter() - start, 3)
+            if not (args.json or args.quiet):
+                print(f"{_name(job):<14}{seconds[_name(job)]:5.1f} s", flush=True)
+    compiled = sum(event.is_start for _, event in recorder.buffer)
     if args.json:
-        print(json.dumps({"seconds": seconds}))
+        print(json.dumps({"seconds": seconds, "compiled": compiled}))
+    elif not args.quiet:
+        print(f"{'compiled':<14}{compiled} functions" if compiled else "nothing was left to compile")
     return 0
 
 

@@ -23,13 +23,13 @@ from constructions import covers
 from constructions._gadgets import check_dtype
 from constructions._result import Assembly, Construction
 
-__all__ = ["Assembly", "Builder", "Construction", "ToleranceMissed", "proved"]
+__all__ = ["TRY", "Assembly", "Builder", "Construction", "ToleranceMissed", "proved", "unproved"]
 
 # Shares of eps: rounding of values to the grid, growth of radii by the paddings; and the overlap of the cells.
 _BUDGET = {torch.float64: (2.0**-10, 2.0**-12, 1e-6), torch.float32: (2.0**-6, 1e-2, 4e-3)}
 _RETRIES = 6
 _PROVE_DIM, _PROVE_LAYERS, _PROVE_SECONDS = 10, 50_000, 20.0
-_TRY = "Call approx.certify(construction, max_seconds=...), or radial certify on the saved file."
+TRY = "Call approx.certify(construction, max_seconds=...), or radial certify on the saved file."
 _NEAR = 0.1  # of a measured error: bounds so close to it say all that matters
 
 
@@ -335,16 +335,16 @@ def proved(built: Any, progress: bool) -> Any:
     """A measured construction with an upper bound in its report, or with the reason why there is none."""
     if built.network.dim_in > _PROVE_DIM or built.hidden_layers > _PROVE_LAYERS:
         limits = f"more than {_PROVE_DIM} dimensions or {_PROVE_LAYERS:,} layers"
-        return _unproved(built, f"not tried by itself for {limits}, since it may take long. {_TRY}")
+        return unproved(built, f"not tried by itself for {limits}, since it may take long. {TRY}")
     if progress:
         tqdm.write("proving an upper bound (the first time, this compiles for a while)", file=sys.stderr)
     near = _NEAR * built.report.lower or None if built.eps is None else None  # there is no eps to be decided
     try:
         proof = certify(built, tol=near, max_seconds=_PROVE_SECONDS, progress=progress)
     except (EnclosureUnavailable, GlobalBoundUnavailable, AmbiguousNetwork) as error:
-        return _unproved(built, str(error))
+        return unproved(built, str(error))
     if proof.upper is None:
-        return _unproved(built, f"none found in {_PROVE_SECONDS:g} seconds. {_TRY}")
+        return unproved(built, f"none found in {_PROVE_SECONDS:g} seconds. {TRY}")
     report, rests_on = built.report, proof.rests_on
     names: tuple[str, ...] = ("samples", "boundary_pairs", "rms", "reach", "tail")
     if report.lower > proof.lower:  # the measured point shows more
@@ -355,7 +355,8 @@ def proved(built: Any, progress: bool) -> Any:
     return replace(built, report=replace(proof, **measured, rests_on=rests_on, seconds=seconds))
 
 
-def _unproved(built: Any, why: str) -> Any:
+def unproved(built: Any, why: str) -> Any:
+    """A measured construction whose report says why it has no upper bound."""
     return replace(built, report=replace(built.report, obstacle=why))
 
 

@@ -19,7 +19,7 @@ TARGET is a name from `radial gallery`, a formula after expr: in x1, x2, ... (or
   .npy           gridded values, one axis a coordinate
   .npz           `values` with optional `lower` and `upper` (a grid), or `points` and `values` (samples)
   .csv           with a header x1,...,xn,value (or x,y,z and y1,...,ym): scattered samples, one a row;
-                 without a header: a matrix of gridded values
+                 without a header: a matrix of values on the grid x1 = 0, 1, ... (rows), x2 = 0, 1, ... (columns)
   .png, .jpg...  grey levels in [0, 1], x to the right, y up"""
 _DOMAIN = """\
 SPEC is box:LO,HI (the same in every coordinate), box:LO,HI;LO,HI;... , ball:RADIUS (about the origin),
@@ -53,7 +53,7 @@ Inner loops are compiled when they are first used, and kept: beside the package,
 user's cache directory, or in the folder that NUMBA_CACHE_DIR names. This command uses them all once: before a class, or
 while the image of a container is built. It takes a minute, and a few seconds where nothing is left to compile.
 
---json prints seconds (of each job).
+--json prints seconds (of each job) and compiled (how many functions were).
 
 examples:
   radial compile
@@ -71,10 +71,11 @@ BUILD = f"""\
 {_TARGET}
 {_DOMAIN}
 
---json prints target, eps, domain, builder, theorem, reason, lipschitz, lipschitz_source, cover, cells,
-hidden_layers, parameters, depth_bound (hidden layers that any Step-ReLU network needs, null: unknown), lower, upper
-(null: not certified), claim, obstacle (why upper is null), rests_on, argmax, samples, seconds (of building),
-measuring_seconds, files and hidden_widths (runs [first, layers, step] of equal widths, step 0, or growing, step 1).
+--json prints target, formula ("" for others), eps, domain, domain_spec (as --domain takes it), builder, theorem,
+reason, lipschitz, lipschitz_source, cover, cells, hidden_layers, parameters, depth_bound (hidden layers that any
+Step-ReLU network needs, null: unknown), lower, upper (null: not certified), claim, obstacle (why upper is null),
+rests_on, argmax, samples, seconds (of building), measuring_seconds, files and hidden_widths (runs [first, layers, step]
+of equal widths, step 0, or growing, step 1).
 
 Without --eps, --max-layers N paints the data with N ellipsoids, one on top of the other, each where the squared error
 falls most; --json then prints rms, nodes, rms_curve and largest_curve (errors at the nodes after 0, 1, ..., N).

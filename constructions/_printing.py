@@ -39,6 +39,8 @@ def show(
         verdict = f", {words} eps = {eps:g}"
     if certified:
         error = {"error": f"{report.lower:.6g} <= sup |F - f| <= {report.upper:.6g}{unit}{verdict}"}
+        if eps is not None and report.refutes(eps):  # the upper bound of a search that ended early says little
+            error = {"error": f"sup |F - f| >= {report.lower:.6g}{unit}{verdict} (and <= {report.upper:.6g})"}
         error |= {"claim": report.claim, "rests on": "; ".join(report.rests_on)}
     else:
         error = {"error": f"at least {report.lower:.6g}{unit} at {report.samples:,} points{verdict}"}

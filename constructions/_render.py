@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         eps = "" if subject.eps is None else f", eps = {subject.eps:g}"
         print(f"{'target':<14}{subject.target.name}{eps}")
         print(f"{'network':<14}{subject.network!r}")
-        print(f"{'wrote page':<14}{out} ({out.stat().st_size:,} bytes)")
+        print(f"{'wrote':<14}{out} ({out.stat().st_size:,} bytes)")
     return 0
 
 

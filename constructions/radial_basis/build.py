@@ -17,7 +17,7 @@ from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import sup_error
 from approx.targets import Target, check_tail
 from approx.targets._target import require_target
-from constructions._construction import proved
+from constructions._construction import TRY, proved, unproved
 from constructions._gadgets import check_dtype
 from constructions.radial_basis.centers import fitting_points, spread
 from constructions.radial_basis.design import LEAST_GAIN, Fit, Plan, Problem, design, plan
@@ -112,9 +112,11 @@ def build(
     else:
         assert eps is not None, "one of the two is given"
         built = _grown(made, eps, max_layers)
-    if prove is None:
-        prove = domain.dim == 1 and built.hidden_layers <= _QUICK
-    return proved(built, progress=False) if prove and verify else built
+    if not verify or prove is False:
+        return built
+    if prove is None and (domain.dim > 1 or built.hidden_layers > _QUICK):
+        return unproved(built, f"not tried by itself beyond one dimension and {_QUICK} layers. {TRY}")
+    return proved(built, progress=False)
 
 
 def _grown(made: Callable[[int], RadialBasis], eps: float, max_layers: int) -> RadialBasis:
