@@ -21,10 +21,10 @@ def message(call: str, received: str, required: str, action: str) -> str:
 
 
 def show(value: Any, limit: int = 80) -> str:
-    """A short repr that never floods a message."""
+    """A short repr on one line that never floods a message."""
     if isinstance(value, np.ndarray) and value.size > 8:
         return f"array of shape {value.shape} and dtype {value.dtype}"
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

@@ -12,8 +12,10 @@ import torch
 from tqdm import tqdm
 
 from approx import _checks
+from approx._compile import ready
 from approx.affine import AffineMap
 from approx.certification import AmbiguousNetwork, EnclosureUnavailable, GlobalBoundUnavailable, certify
+from approx.certification.cells import span
 from approx.covers import Cover
 from approx.domains import Ball, Box, WholeSpace
 from approx.evaluation import sup_error
@@ -337,7 +339,8 @@ def proved(built: Any, progress: bool) -> Any:
         limits = f"more than {_PROVE_DIM} dimensions or {_PROVE_LAYERS:,} layers"
         return unproved(built, f"not tried by itself for {limits}, since it may take long. {TRY}")
     if progress:
-        tqdm.write("proving an upper bound (the first time, this compiles for a while)", file=sys.stderr)
+        first = "" if ready(span) else " (the first time, this compiles for a while)"
+        tqdm.write(f"proving an upper bound{first}", file=sys.stderr)
     near = _NEAR * built.report.lower or None if built.eps is None else None  # there is no eps to be decided
     try:
         proof = certify(built, tol=near, max_seconds=_PROVE_SECONDS, progress=progress)

@@ -83,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(table.to_dict() | {"files": {k: str(v) for k, v in files.items()}}, allow_nan=False))
     elif not args.quiet:
         print(table)
+        if table.interrupted:
+            print("the same command goes on from here" if args.cache else "with --cache FILE one can go on from here")
     if "plot" in files:
         draw(files["plot"], table, picture="rates_picture")
     if table.interrupted:

@@ -137,7 +137,7 @@ def _draw_far(ax: Axes, parts: Subject, scale: float, lengths: Array, error: Arr
     if parts.target.tail is not None:
         radii = np.geomspace(scale, lengths.max(), 200)
         tail = np.array([float(parts.target.tail(r)) for r in radii])
-        ax.plot(radii, np.maximum(tail, floor), color=ORANGE, lw=1.5, label="bound of |f - L|")
+        ax.plot(radii, np.maximum(tail, floor), color=ORANGE, lw=1.5, label="bound of |f - L|, L affine")
     ax.axvline(scale, color=GREY, lw=1, ls=":", label="edge of the view")
     ax.set_ylim(floor / 2, 20 * top)
     ax.set_xlabel(quantity("$|x|$", parts.target.axis_unit))

@@ -103,17 +103,17 @@ def painting_picture(
     low, high = frame(shown[painting.target.name])
     columns = (len(shown) + 2) // 2
     figure = make_figure(call, fig, (0.8 + 3.1 * columns * min(1.4, max(0.75, width / height)), 6.8))
-    panels = figure.subplots(2, columns).ravel()
+    grid = figure.add_gridspec(2, columns)
+    panels = [figure.add_subplot(grid[i // columns, i % columns]) for i in range(len(shown))]
     edges = (box.lower[0], box.upper[0], box.lower[1], box.upper[1])
-    for ax, (title, values) in zip(panels, shown.items(), strict=False):
+    for ax, (title, values) in zip(panels, shown.items(), strict=True):
         image = ax.imshow(values, origin="lower", extent=edges, cmap=colors, vmin=low, vmax=high)
         ax.set_title(title, fontsize="medium")
         coordinates(ax, painting.target.axis_unit, box)
-    for ax in panels[len(shown) + 1 :]:
-        ax.remove()
-    panels = panels[: len(shown) + 1]
+    row, column = divmod(len(shown), columns)
+    panels.append(figure.add_subplot(grid[row, column:], box_aspect=height / width / (1.4 * (columns - column) - 0.4)))
     painting_curve(painting, panels[-1])
-    figure.colorbar(image, ax=list(panels), shrink=0.6, label=quantity("value", painting.target.unit))
+    figure.colorbar(image, ax=panels, shrink=0.6, label=quantity("value", painting.target.unit))
     return figure
 
 

@@ -98,3 +98,4 @@ def test_an_interrupt_ends_all_processes_without_a_traceback(tmp_path):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130 and err == ""
     assert "0.5" in out and "interrupted: rows are missing" in out
+    assert out.endswith("\nthe same command goes on from here\n")
