@@ -27,7 +27,7 @@ __all__ = ["Method", "end_at_interrupts", "sweep"]
 
 _CALL = "sweep"
 _NOTE = 300
-_ended = threading.Event()
+_ended: list[int] = []  # signals that ended this worker's work
 
 
 @dataclass(frozen=True)
@@ -219,12 +219,12 @@ def end_at_interrupts() -> None:
     >>> from concurrent.futures import ProcessPoolExecutor
     >>> ProcessPoolExecutor(2, initializer=end_at_interrupts).shutdown()
     """
-    signal.signal(signal.SIGINT, lambda number, frame: _ended.set())
+    signal.signal(signal.SIGINT, lambda number, frame: _ended.append(number))
 
 
 def _whole(work: Callable[..., RateRow], *arguments: Any) -> RateRow:
     """work(*arguments), unless Ctrl-C came, which proofs, searches and training take as the end of their budget."""
-    if _ended.is_set():
+    if _ended:
         raise KeyboardInterrupt
     before = signal.getsignal(signal.SIGINT)
     if not callable(before) or threading.current_thread() is not threading.main_thread():
