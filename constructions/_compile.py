@@ -24,6 +24,8 @@ from constructions._arguments import outputs
 
 __all__ = ["add_options", "run"]
 
+_FEW = 4096  # points at which errors are measured
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no report")
@@ -59,15 +61,15 @@ def _name(job: Callable) -> str:
 
 def _covers() -> None:
     for cover in covers.STRATEGIES:
-        build(gaussian(dim=2), 0.3, builder="constant_width", cover=cover)
-    build(ridge(), 0.3, builder="narrow", cover="nested")
+        build(gaussian(dim=2), 0.3, builder="constant_width", cover=cover, samples=_FEW)
+    build(ridge(), 0.3, builder="narrow", cover="nested", samples=_FEW)
 
 
 def _builders() -> None:
     for name in BUILDERS:
-        build(gaussian(dim=2), 0.3, builder=name)
-    build(gaussian(dim=3), 0.5, builder="minimal", cover="uniform")
-    build(gaussian(dim=1), 0.1)
+        build(gaussian(dim=2), 0.3, builder=name, samples=_FEW)
+    build(gaussian(dim=3), 0.5, builder="minimal", cover="uniform", samples=_FEW)
+    build(gaussian(dim=1), 0.1, samples=_FEW)
     depth_lower_bound(gaussian(dim=2), 0.1)
 
 
@@ -76,7 +78,7 @@ def _evaluation() -> None:
         for width in range(2, 7):  # every width has a kernel of its own
             weights = torch.zeros(16, width, width, dtype=dtype)
             RadialNetwork([Stack(weights, weights[:, 0], StepReLU())])(weights[0])
-    build(gaussian(dim=2), 0.3, dtype=torch.float32)
+    build(gaussian(dim=2), 0.3, dtype=torch.float32, samples=_FEW)
 
 
 def _painting() -> None:
@@ -86,7 +88,7 @@ def _painting() -> None:
 
 def _radial_basis() -> None:
     target = gaussian(dim=2)
-    built = build(target, builder="radial_basis", layers=20)
+    built = build(target, builder="radial_basis", layers=20, samples=_FEW)
     certify(built.network, target, max_seconds=0.1)
 
 
@@ -95,7 +97,7 @@ def _long_chain() -> None:
     target, radii = gaussian(dim=2), np.full(len(centers), 0.0124)
     cover = Cover(centers, target(centers), AffineMap.constant([0.0], 2), radii)
     network = constant_width.assemble(cover).network
-    sup_error(network, target, WholeSpace(2), samples=4096)
+    sup_error(network, target, WholeSpace(2), samples=_FEW)
     certify(network, target, WholeSpace(2), max_seconds=0.1)
 
 
