@@ -72,9 +72,9 @@ class _Lanes(NamedTuple):
         state[MULTIPLE] = total[MULTIPLE] = np.inf
         return cls(starts, names, state, total, np.zeros((dim, count)), np.ones(count, bool))
 
-    def take(self, which: NDArray) -> _Lanes:
+    def take(self, which: NDArray[np.int64]) -> _Lanes:
         """Copies of some."""
-        return _Lanes._make(part[..., which] for part in self)
+        return _Lanes._make(part.take(which, axis=-1) for part in self)
 
     def join(self, other: _Lanes) -> _Lanes:
         return _Lanes._make(np.concatenate(pair, axis=-1) for pair in zip(self, other, strict=True))
@@ -139,7 +139,7 @@ def settle(
                 _walk(_Span(chain, first, stop), moves, form, part, found)
             for whole, taken in zip(lanes, part, strict=True):
                 whole[..., left] = taken
-        lanes = lanes.take(lanes.alive)
+        lanes = lanes.take(np.flatnonzero(lanes.alive))
         if stop == layers:
             found.values[lanes.names] = lanes.state[VALUE, : chain.dim_out].T
             rest = lanes.state[ERROR, : chain.dim_out] + np.abs(moves[0][chain.first_row[-2] :]) @ lanes.moved

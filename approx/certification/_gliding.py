@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 VALUE, SIZE, ERROR, LOAD, MULTIPLE = range(5)  # the parts of a state
 PARTS = 5
-LANES = 128  # of a group
+LEAST, MOST = 128, 512  # lanes of a group: a span has about 128 new ones, and 512 stay in the cache
 _compile = compiled(fastmath={"contract"})
 _FAR = 2.0**500
 
@@ -43,15 +43,16 @@ def glide(
     state, moved, alive = lanes[2], lanes[4], lanes[5]
     count, width = len(alive), state.shape[1]
     glided = np.zeros(count, bool)
+    group = max(LEAST, -(-count // -(-count // MOST)))
     through, spare = np.zeros((width, width + 1)), np.zeros((width, width + 1))
     _paths(chain.first_row, chain.first_entry, chain.column, chain.grid, chain.bias_grid, first, stop, through, spare)
     memory = (
-        *np.zeros((2, width, LANES)), *np.zeros((2, 2, width, LANES)), *np.zeros((2, PARTS, width)),
-        *np.zeros((2, width)), np.zeros(len(moved)), *np.zeros((2, LANES)), np.zeros(LANES, np.int64),
+        *np.zeros((2, width, group)), *np.zeros((2, 2, width, group)), *np.zeros((2, PARTS, width)),
+        *np.zeros((2, width)), np.zeros(len(moved)), *np.zeros((2, group)), np.zeros(group, np.int64),
     )  # fmt: skip
     fixed = chain.arrays, first, stop, tuple(form), through, moves, tuple(lanes)  # named tuples are compiled apart
-    for low in range(0, count, LANES):
-        glided[low : low + LANES] = _glide(*fixed, low, following, memory)
+    for low in range(0, count, group):
+        glided[low : low + group] = _glide(*fixed, low, following, memory)
     return glided
 
 
@@ -95,8 +96,8 @@ def _glide(
     maps, defects, based, pull, keep = moves
     digits, smallest, largest = form
     now, new, heavy, heavier, bounds, spare, errors, margins, zeta, norm, squares, ended = memory
-    width, dim = states.shape[1], zeta.shape[0]
-    count = min(names.shape[0] - low, LANES)
+    width, dim, group = states.shape[1], zeta.shape[0], now.shape[1]
+    count = min(names.shape[0] - low, group)
     latest = starts[low + count - 1]
     unit, most = 2.0**-digits, 2.0**digits
     before = rows = first_row[first] - first_row[first - 1]
@@ -107,7 +108,7 @@ def _glide(
         bounds[SIZE, j] = bounds[ERROR, j] = bounds[LOAD, j] = 0.0
         bounds[MULTIPLE, j] = np.inf
         margins[j] = 0.0
-    for k in range(LANES):
+    for k in range(group):
         lane = low + min(k, count - 1)
         for j in range(before):
             now[j, k] = states[VALUE, j, lane]
@@ -132,15 +133,15 @@ def _glide(
             summed += bounds[LOAD, retired]
             rough += bounds[ERROR, retired] * bounds[ERROR, retired]
             least_square = min(least_square, bounds[MULTIPLE, retired])
-            for k in range(LANES):
+            for k in range(group):
                 squares[k] += now[retired, k] * now[retired, k]
         elif summed > 0.0:
             summed, rough, least_square = 0.0, 0.0, np.inf
-            for k in range(LANES):
+            for k in range(group):
                 squares[k] = 0.0
         for tight in range(2):
             inexact = False
-            for k in range(LANES):
+            for k in range(group):
                 norm[k] = squares[k]
             for j in range(rows):
                 row = origin + j
@@ -162,13 +163,13 @@ def _glide(
                     powers = powers if grid[e] == size else 1.0
                     source = now[c]
                     if e == begin:
-                        for k in range(LANES):
+                        for k in range(group):
                             line[k] = shift + w * source[k]
                     else:
-                        for k in range(LANES):
+                        for k in range(group):
                             line[k] += w * source[k]
                 if begin == end:
-                    for k in range(LANES):
+                    for k in range(group):
                         line[k] = shift
                 if counted[row]:  # the others are totals: rounded, in any order, where they are read
                     if not (least >= smallest and total * (1 + 2.0**-20) <= min(least * most, largest)):
@@ -178,15 +179,15 @@ def _glide(
                             return False
                         least = 0.0
                     load = 1.0
-                    for k in range(LANES):
+                    for k in range(group):
                         norm[k] += line[k] * line[k]
                 else:
-                    for k in range(LANES):
+                    for k in range(group):
                         heavier[0, j, k], heavier[1, j, k] = abs(shift), 1.0 if shift != 0.0 else 0.0
                     for e in range(begin, end):
                         c = column[e]
                         own = not counted[origin - inputs + c]
-                        for k in range(LANES):
+                        for k in range(group):
                             size = heavy[0, c, k] if own else abs(now[c, k]) + margins[c]
                             heavier[0, j, k] += abs(weight[e]) * size
                             heavier[1, j, k] += heavy[1, c, k] if own else (0.0 if size == 0.0 else 1.0)
@@ -196,7 +197,7 @@ def _glide(
                 break
             for c in range(inputs):  # sizes add up; they are measured only where that matters
                 size = 0.0 if counted[origin - inputs + c] else np.inf
-                for k in range(LANES):
+                for k in range(group):
                     size = max(size, abs(now[c, k]))
                 bounds[SIZE, c] = min(bounds[SIZE, c], size + margins[c])
         bounds, spare = spare, bounds
@@ -230,11 +231,11 @@ def _glide(
                 uncertain += error * error
                 margins[j] = 2.0 * error  # the evaluation that is bounded and this one may be off to either side
                 size = 0.0
-                for k in range(LANES):
+                for k in range(group):
                     size = max(size, abs(now[j, k]))
                 bounds[SIZE, j] = size + margins[j]
         if layer <= latest:  # some wait for the layer that zeroes them
-            for k in range(LANES):
+            for k in range(group):
                 if layer <= starts[low + min(k, count - 1)]:
                     for j in range(rows):
                         now[j, k] = heavy[0, j, k] = heavy[1, j, k] = 0.0
@@ -245,11 +246,11 @@ def _glide(
         doubt = 2.0 * np.sqrt(uncertain) * (1 + 2.0**-20) + (width + summed + 3.0) * 2.0 * unit
         far = (1.0 + doubt) ** 2 * (1 + 2.0**-40)
         near = 0
-        for k in range(LANES):
+        for k in range(group):
             near += 0 if norm[k] > far else 1
         if near == 0:
             continue
-        for k in range(LANES):
+        for k in range(group):
             if norm[k] > far:
                 continue
             if not abs(np.sqrt(norm[k]) - 1.0) > doubt:
