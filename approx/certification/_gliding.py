@@ -101,7 +101,7 @@ def _glide(
     latest = starts[low + count - 1]
     unit, most = 2.0**-digits, 2.0**digits
     before = rows = first_row[first] - first_row[first - 1]
-    summed, rough, least_square, moving = 0.0, 0.0, np.inf, False
+    summed, rough, least_square, moving, measured = 0.0, 0.0, np.inf, False, True
     for a in range(dim):
         zeta[a] = 0.0
     for j in range(before):
@@ -193,7 +193,7 @@ def _glide(
                             heavier[1, j, k] += heavy[1, c, k] if own else (0.0 if size == 0.0 else 1.0)
                 inexact = inexact or not error == 0.0
                 spare[SIZE, j], spare[ERROR, j], spare[LOAD, j], spare[MULTIPLE, j] = total, error, load, least
-            if not inexact or tight == 1:
+            if not inexact or measured or tight == 1:
                 break
             for c in range(inputs):  # sizes add up; they are measured only where that matters
                 size = 0.0 if counted[origin - inputs + c] else np.inf
@@ -206,7 +206,8 @@ def _glide(
         uncertain = rough
         for j in range(rows):
             margins[j] = 0.0
-        if inexact or moving:
+        measured = inexact or moving
+        if measured:
             base = based[layer]
             moving = moving or base >= 0
             for j in range(rows):
