@@ -1,16 +1,28 @@
-"""Ctrl-C, which may come while a compiled function runs: Python then raises a SystemError with it as its cause."""
+"""Ctrl-C as a KeyboardInterrupt wherever it comes."""
 
 from __future__ import annotations
 
-__all__ = ["INTERRUPTS", "is_interrupt"]
+import contextlib
+from collections.abc import Iterator
 
-INTERRUPTS = KeyboardInterrupt, SystemError
+__all__ = ["plain_interrupts"]
 
 
-def is_interrupt(error: BaseException) -> bool:
-    """Whether one of INTERRUPTS is a Ctrl-C.
+@contextlib.contextmanager
+def plain_interrupts() -> Iterator[None]:
+    """A context, or decorator, that raises KeyboardInterrupt where Ctrl-C came while a compiled function ran: there
+    Python raises a SystemError with it as its cause.
 
-    >>> is_interrupt(KeyboardInterrupt()), is_interrupt(SystemError())
-    (True, False)
+    >>> try:
+    ...     with plain_interrupts():
+    ...         raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
+    ... except KeyboardInterrupt:
+    ...     print("interrupted")
+    interrupted
     """
-    return isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt)
+    try:
+        yield
+    except SystemError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise

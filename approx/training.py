@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from approx import _checks
+from approx._interrupts import plain_interrupts
 from approx.activations import RadialActivation, activation
 from approx.networks import RadialNetwork
 from approx.projection import ProjectedGradientDescent, check_step, check_widths
@@ -171,7 +172,7 @@ def train(
     best, best_loss, stopped = _copy(weights), math.inf, "epochs"
     start = time.perf_counter()
     try:
-        with tqdm(total=epochs, desc=call, unit="epoch", disable=not progress) as bar:
+        with plain_interrupts(), tqdm(total=epochs, desc=call, unit="epoch", disable=not progress) as bar:
             while True:
                 value = loss(model(x), y) if size == len(x) else _whole(loss, model, x, y)
                 losses.append(float(value.detach()))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import approx
-from approx._interrupts import INTERRUPTS, is_interrupt
+from approx._interrupts import plain_interrupts
 from constructions import (
     _build,
     _certify,
@@ -54,12 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         argv = sys.argv[1:] if argv is None else argv
         args = _parser().parse_args(argv or ["--help"])
-        status = args.run(args)
+        with plain_interrupts():
+            status = args.run(args)
         sys.stdout.flush()
         return status
-    except INTERRUPTS as error:
-        if not is_interrupt(error):
-            raise
+    except KeyboardInterrupt:
         print("radial: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from approx import _checks
-from approx._interrupts import INTERRUPTS, is_interrupt
+from approx._interrupts import plain_interrupts
 from approx.affine import AffineMap
 from approx.covers import Cover
 from approx.domains import Ball, Box
@@ -180,23 +180,20 @@ def _strokes(
     ledger = _Ledger(sheet)
     curve = [ledger.update(owner, 1)]
     least = _LEAST * curve[0][0] ** 2 * float(sheet.weight.sum())
-    bar = tqdm(total=most, desc="paint", unit="ellipsoid", disable=not progress)
     try:
-        while len(cells) < most and curve[-1][0] > enough and time.perf_counter() < deadline:
-            theta, gain = ledger.best(rng)
-            if not gain > least:
-                break
-            center, shape = matrix_of(theta, len(sheet.counts))
-            sheet.mark(owner, center, shape, len(cells) + 1)
-            errors = ledger.update(owner, len(cells) + 2)
-            cells, curve = [*cells, (center, shape)], [*curve, errors]
-            bar.update()
-            bar.set_postfix_str(f"rms {errors[0]:.4g}", refresh=False)
-    except INTERRUPTS as error:
-        if not is_interrupt(error):
-            raise
-    finally:
-        bar.close()
+        with plain_interrupts(), tqdm(total=most, desc="paint", unit="ellipsoid", disable=not progress) as bar:
+            while len(cells) < most and curve[-1][0] > enough and time.perf_counter() < deadline:
+                theta, gain = ledger.best(rng)
+                if not gain > least:
+                    break
+                center, shape = matrix_of(theta, len(sheet.counts))
+                sheet.mark(owner, center, shape, len(cells) + 1)
+                errors = ledger.update(owner, len(cells) + 2)
+                cells, curve = [*cells, (center, shape)], [*curve, errors]
+                bar.update()
+                bar.set_postfix_str(f"rms {errors[0]:.4g}", refresh=False)
+    except KeyboardInterrupt:
+        pass
     return cells, curve[: len(cells) + 1]
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from approx import _checks
-from approx._interrupts import INTERRUPTS, is_interrupt
+from approx._interrupts import plain_interrupts
 from approx.certification._blocks import Block, take_lists
 from approx.certification._boxes import Problem
 
@@ -162,13 +162,12 @@ class Search:
                 self.history.append((time.time() - self.started, self.lower, self.upper))
                 bar.update(self.boxes - before)
                 bar.set_postfix_str(f"{self.lower:.6g} .. {self.upper:.6g}", refresh=False)
-        except INTERRUPTS as error:
-            if not is_interrupt(error):
-                raise
+        except KeyboardInterrupt:
             self.stopped = True
             if top is not None:
                 self._note(Worst.of(top))  # no box that was taken from the heap and lost has a larger bound
 
+    @plain_interrupts()
     def _expand(self, block: Block) -> None:
         problem = self.problem
         lower, upper, rows, final = problem.split(block)
@@ -230,9 +229,7 @@ class Search:
             return None
         try:
             return task.result()
-        except INTERRUPTS as error:
-            if not is_interrupt(error):
-                raise
+        except KeyboardInterrupt:
             self.interrupted = self.stopped = True
             return None
         except (pickle.PicklingError, AttributeError, TypeError) as error:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from approx import _checks
+from approx._interrupts import plain_interrupts
 
 __all__ = ["Curve", "Experiment", "Row", "curve", "run_trials"]
 
@@ -153,8 +154,9 @@ def run_trials(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for s in tqdm(range(seed, seed + trials), desc=call, unit="trial", disable=not progress):
-            results.append(trial(s))
+        with plain_interrupts():
+            for s in tqdm(range(seed, seed + trials), desc=call, unit="trial", disable=not progress):
+                results.append(trial(s))
     except KeyboardInterrupt:
         if not results:
             raise

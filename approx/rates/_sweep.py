@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from approx import _checks
-from approx._interrupts import INTERRUPTS, is_interrupt
+from approx._interrupts import plain_interrupts
 from approx.rates._baselines import BASELINES, Budget, baseline
 from approx.rates._cache import Cache, fingerprint
 from approx.rates._table import RateRow, RateTable
@@ -78,8 +78,8 @@ def sweep(
     """A table of every target, method and tolerance.
 
     targets, eps, methods : what to combine; `constructions.rates.methods` lists methods by name
-    baselines : names from BASELINES, or "all", to add for every target and tolerance, each with as many parameters as
-        the smallest network of the methods; budget : what training may cost
+    baselines : names from BASELINES, or "all", to add for every target and tolerance, each with at most the parameters
+        of the smallest network of the methods; budget : what training may cost
     executor : a concurrent.futures.Executor that shares the points (any process pool, dask's client.get_executor(),
         mpi4py's); the rows are those of a serial run, times excepted. With initializer=end_at_interrupts the workers
         of a ProcessPoolExecutor end at Ctrl-C, too
@@ -205,9 +205,7 @@ def _run(
                 rows[key] = row
                 kept.put(key, row)
                 bar.update()
-    except INTERRUPTS as error:
-        if not is_interrupt(error):
-            raise
+    except KeyboardInterrupt:
         return False
     return True
 
@@ -222,6 +220,7 @@ def end_at_interrupts() -> None:
     signal.signal(signal.SIGINT, lambda number, frame: _ended.append(number))
 
 
+@plain_interrupts()
 def _whole(work: Callable[..., RateRow], *arguments: Any) -> RateRow:
     """work(*arguments), unless Ctrl-C came, which proofs, searches and training take as the end of their budget."""
     if _ended:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from approx import _checks
-from approx._interrupts import INTERRUPTS, is_interrupt
+from approx._interrupts import plain_interrupts
 from approx.affine import AffineMap
 from approx.covers import Cover
 from approx.domains import Ball, Box
@@ -234,33 +234,31 @@ def paint(
     cells: list[Cell] = []
     at_nodes = sizes(0), np.empty(0) if center is None else distances(0)
     urge = effort.urgency / (2 * eps) if center is None else 0.0
-    bar = tqdm(desc="greedy cover", unit="cell", disable=not progress)
     try:
-        while True:
-            size = np.concatenate([at_nodes[0], sizes(canvas.grid)])
-            anchor = foremost(size, canvas.done, canvas.wall)
-            if anchor < 0 or size[anchor] <= eps:
-                return cells, "painted"
-            if len(cells) == max_cells:
-                return cells, "max_cells"
-            if deadline is not None and time.perf_counter() >= deadline:
-                return cells, "max_seconds"
-            if center is not None:
-                distance = np.concatenate([at_nodes[1], distances(canvas.grid)])
-                anchor = foremost(-distance, canvas.done, canvas.wall)
-            cells.append(
-                grow(canvas, eps, affine, effort, rng, anchor, size, urge, center=center, round_only=round_only)
-            )
-            bar.update()
-            if progress:
-                left = np.mean(~canvas.done[: canvas.grid] & (at_nodes[0] > eps))
-                bar.set_postfix_str(f"{left:.1%} to paint", refresh=False)
-    except INTERRUPTS as error:
-        if deadline is None or not is_interrupt(error):
+        with plain_interrupts(), tqdm(desc="greedy cover", unit="cell", disable=not progress) as bar:
+            while True:
+                size = np.concatenate([at_nodes[0], sizes(canvas.grid)])
+                anchor = foremost(size, canvas.done, canvas.wall)
+                if anchor < 0 or size[anchor] <= eps:
+                    return cells, "painted"
+                if len(cells) == max_cells:
+                    return cells, "max_cells"
+                if deadline is not None and time.perf_counter() >= deadline:
+                    return cells, "max_seconds"
+                if center is not None:
+                    distance = np.concatenate([at_nodes[1], distances(canvas.grid)])
+                    anchor = foremost(-distance, canvas.done, canvas.wall)
+                cells.append(
+                    grow(canvas, eps, affine, effort, rng, anchor, size, urge, center=center, round_only=round_only)
+                )
+                bar.update()
+                if progress:
+                    left = np.mean(~canvas.done[: canvas.grid] & (at_nodes[0] > eps))
+                    bar.set_postfix_str(f"{left:.1%} to paint", refresh=False)
+    except KeyboardInterrupt:
+        if deadline is None:
             raise
         return cells, "interrupted"
-    finally:
-        bar.close()
 
 
 def _seconds(problem: Problem, max_seconds: float) -> float:

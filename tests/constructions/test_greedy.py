@@ -202,7 +202,7 @@ def test_an_interrupt_keeps_the_cells_if_there_is_a_budget(monkeypatch, compiled
     cover = greedy(f, 0.15, f.domain, everywhere=True, affine=flat(f), max_seconds=math.inf)
     assert cover.strategy.startswith("greedy, interrupted: 4 large cells, ")
     assert_good(cover, f, 0.15, f.domain, f.domain.sample(5_000), captured=False)
-    with pytest.raises((KeyboardInterrupt, SystemError)):
+    with pytest.raises(KeyboardInterrupt):
         greedy(f, 0.15, f.domain, everywhere=True, affine=flat(f))
 
 
