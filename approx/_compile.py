@@ -9,7 +9,7 @@ from typing import Any
 
 from numba import njit
 
-__all__ = ["compiled", "ready"]
+__all__ = ["cache_folder", "compiled", "ready"]
 
 
 def compiled(function: Callable | None = None, **options: Any) -> Any:
@@ -23,11 +23,16 @@ def compiled(function: Callable | None = None, **options: Any) -> Any:
         return njit(**options)(function)
 
 
+def cache_folder(kernel: Any) -> str | None:
+    """Where a compiled function is kept; None if nowhere, or if nothing is compiled at all."""
+    return kernel.stats.cache_path if hasattr(kernel, "stats") else None
+
+
 def ready(kernel: Any) -> bool:
     """Whether a compiled function was called before, or one of that name and line lies in the cache: then a call does
     not compile it, unless the arguments' types or the source are new."""
     if not hasattr(kernel, "py_func") or kernel.signatures:
         return True
-    folder, function = kernel.stats.cache_path, kernel.py_func
+    folder, function = cache_folder(kernel), kernel.py_func
     name = f"*.{function.__qualname__}-{function.__code__.co_firstlineno}.*.nbi"
     return folder is not None and any(Path(folder).glob(name))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from numba.core.event import install_recorder
 
 from approx import _checks, certify, compress, depth_lower_bound, sup_error
 from approx._cells import holds
+from approx._compile import cache_folder
 from approx.activations import ShiftedReLU, StepReLU
 from approx.affine import AffineMap
 from approx.covers import Cover
@@ -34,8 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do every job once and report how long each took; returns the exit status."""
     outputs(args, inputs=[])
-    stats = getattr(holds, "stats", None)  # of any compiled function; without a compiler it is an ordinary one
-    if stats is None or stats.cache_path is None:
+    if cache_folder(holds) is None:  # of one compiled function as of all
         required = "one, to keep what is compiled"
         action = "Set NUMBA_CACHE_DIR to a folder that can be written, and unset NUMBA_DISABLE_JIT."
         raise ValueError(_checks.message("radial compile", "no place for numba's cache", required, action))
@@ -44,19 +43,16 @@ def run(args: argparse.Namespace) -> int:
         for job in (_covers, _builders, _evaluation, _painting, _radial_basis, _long_chain, _compression):
             start = time.perf_counter()
             job()
-            seconds[_name(job)] = round(time.perf_counter() - start, 3)
+            name = job.__name__.strip("_").replace("_", " ")
+            seconds[name] = round(time.perf_counter() - start, 3)
             if not (args.json or args.quiet):
-                print(f"{_name(job):<14}{seconds[_name(job)]:5.1f} s", flush=True)
+                print(f"{name:<14}{seconds[name]:5.1f} s", flush=True)
     compiled = sum(event.is_start for _, event in recorder.buffer)
     if args.json:
         print(json.dumps({"seconds": seconds, "compiled": compiled}))
     elif not args.quiet:
         print(f"{'compiled':<14}{compiled} functions" if compiled else "nothing was left to compile")
     return 0
-
-
-def _name(job: Callable) -> str:
-    return job.__name__.strip("_").replace("_", " ")
 
 
 def _covers() -> None:

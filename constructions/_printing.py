@@ -33,15 +33,15 @@ def show(
         return
     unit = f" {report.unit}" if report.unit else ""
     certified = report.upper is not None
-    verdict = ""
+    verdict, refuted = "", eps is not None and report.refutes(eps)
     if eps is not None:
-        words = "above" if report.refutes(eps) else "proved within" if report.proves(eps) else "none found above"
+        words = "above" if refuted else "proved within" if report.proves(eps) else "none found above"
         verdict = f", {words} eps = {eps:g}"
     if certified:
-        error = {"error": f"{report.lower:.6g} <= sup |F - f| <= {report.upper:.6g}{unit}{verdict}"}
-        if eps is not None and report.refutes(eps):  # the upper bound of a search that ended early says little
-            error = {"error": f"sup |F - f| >= {report.lower:.6g}{unit}{verdict} (and <= {report.upper:.6g})"}
-        error |= {"claim": report.claim, "rests on": "; ".join(report.rests_on)}
+        bounds = f"{report.lower:.6g} <= sup |F - f| <= {report.upper:.6g}{unit}{verdict}"
+        if refuted:  # the upper bound of a search that ended early says little
+            bounds = f"sup |F - f| >= {report.lower:.6g}{unit}{verdict} (and <= {report.upper:.6g})"
+        error = {"error": bounds, "claim": report.claim, "rests on": "; ".join(report.rests_on)}
     else:
         error = {"error": f"at least {report.lower:.6g}{unit} at {report.samples:,} points{verdict}"}
         error |= {"upper bound": "not certified" + (f": {report.obstacle}" if report.obstacle else "")}

@@ -177,7 +177,8 @@ def recover(network: RadialNetwork, call: str) -> Recovery:
 def _run(kernel: Callable, chain: Chain, *arguments: Any) -> Any:
     """Call a kernel; first uncompiled, with the same result, until that took as long as loading or compiling would."""
     _interpreted[kernel] += len(chain)
-    if _interpreted[kernel] < (_chain.LONG // 2 if ready(kernel) else 8 * _chain.LONG):
+    done = _interpreted[kernel]
+    if done < _chain.LONG // 2 or (done < 8 * _chain.LONG and not ready(kernel)):
         kernel = getattr(kernel, "py_func", kernel)
     with np.errstate(all="ignore"):
         return kernel(chain.arrays, *arguments)
