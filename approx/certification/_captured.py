@@ -1,6 +1,6 @@
 """Captured points: the zero state after a layer, followed through the rest of the network.
 
-Errors are bounded as in `_uncaptured`, whose docstring has the model. All trajectories are followed together, lane by
+Errors are bounded as in `_rounding`, whose docstring has the model. All trajectories are followed together, lane by
 lane, and layers are taken in spans; those that live on behind a span close ranks. A layer with the same value ends the
 ones before it in most constructions, so there are no more of them than different values.
 
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from approx.certification import _chain
 from approx.certification._chain import Chain, Format
-from approx.certification._gliding import ERROR, LOAD, MULTIPLE, PARTS, SIZE, VALUE, glide
+from approx.certification._gliding import ERROR, LOAD, MULTIPLE, PARTS, SIZE, VALUE, Glider
 
 __all__ = ["WAVE", "Trajectories", "settle"]
 
 Array = NDArray[np.float64]
 WAVE = 1 << 16  # trajectories that are kept at a time; bounds depend on their company, so not on the number of threads
-_SPAN = 128  # layers
+_SPAN = 256  # layers
 _MOST_NUMBERS = 1 << 20  # of the dense matrices of a span
 
 
@@ -115,13 +115,12 @@ def settle(
 ) -> None:
     """Follow the zero state after layer starts[k] (ascending) until it is zeroed again or leaves the network.
 
-    moves : (maps, defects, based, pull, keep) of a `Recovery`, of the first two the slopes; based all -1 means that
-        errors stay in r
+    moves : (maps, defects, fixed, based, pull, keep) of a `Recovery`; based all -1 means that errors stay in r
     found : what to fill in, `Trajectories.unknown` before
     """
     layers, width, n = len(chain), chain.width, chain.dim_in
-    glides = layers >= _chain.LONG
     length = int(np.clip(_MOST_NUMBERS // (PARTS * width**2), 1, _SPAN))
+    glide = Glider(chain, moves, form, length) if layers >= _chain.LONG else None
     lanes = _Lanes.fresh(starts[:0], np.zeros(0, np.int64), width, n)
     ahead = stop = 0
     while len(lanes.names) or ahead < len(starts):
@@ -131,8 +130,8 @@ def settle(
         ahead += len(joined)
         lanes = lanes.join(_Lanes.fresh(starts[joined], joined, width, n))
         left = np.arange(len(lanes.names))
-        if glides and stop < layers:
-            left = left[~glide(chain, first, stop, form, moves, lanes, found.following)]
+        if glide is not None and stop < layers:
+            left = left[~glide(first, stop, lanes, found.following)]
         if len(left):
             part = lanes.take(left)
             with np.errstate(over="ignore", invalid="ignore"):
@@ -142,7 +141,7 @@ def settle(
         lanes = lanes.take(np.flatnonzero(lanes.alive))
         if stop == layers:
             found.values[lanes.names] = lanes.state[VALUE, : chain.dim_out].T
-            rest = lanes.state[ERROR, : chain.dim_out] + np.abs(moves[0][chain.first_row[-2] :]) @ lanes.moved
+            rest = lanes.state[ERROR, : chain.dim_out] + np.abs(moves[0][chain.first_row[-2] :, :n]) @ lanes.moved
             found.errors[lanes.names] = np.where(np.isnan(rest), np.inf, rest).T
             return
 
@@ -215,22 +214,23 @@ def _advance(
     unit, most = 2.0**-form.digits, 2.0**form.digits
     # Uncounted rows are totals: rounded, in any order, where they are read.
     bound = np.where(multiple >= form.smallest, np.minimum(multiple * most, form.largest), 0.0)
-    inexact = ~(size <= bound)
+    inexact = ~((size < bound) | (size == 0.0))
     if inexact.any():
         terms = np.maximum(new[LOAD, some] - 1.0 + ~span.powers[rows, None][some], 0.0)
         relative = np.where(terms * unit < 0.5, terms * unit / (1.0 - terms * unit), np.inf)
         rounding = np.where(inexact, relative * size + terms * form.smallest, 0.0)
         new[ERROR, some] += np.where(size <= form.largest, rounding, np.inf)
         new[MULTIPLE, some] = np.where(rounding == 0.0, multiple, 0.0)
-    maps, defects, based, pull, keep = moves
+    maps, defects, _, based, pull, keep = moves
     own, base = slice(span.begin + rows.start, span.begin + rows.stop), based[span.first + i]
+    slopes, defects = maps[own, :-1], defects[own, :-1]
     if moved.any() or base >= 0:
-        error = new[ERROR] + np.einsum("ja,ak->jk", defects[own], moved)
+        error = new[ERROR] + np.einsum("ja,ak->jk", defects, moved)
         if base >= 0:
             moved += np.einsum("aj,jk->ak", pull[base, :, : len(error)], error)
             error = np.einsum("ij,jk->ik", keep[base, : len(error), : len(error)], error)
         new[ERROR] = error
-        spread = error[some] + np.einsum("ja,ak->jk", np.abs(maps[own][some]), moved)
+        spread = error[some] + np.einsum("ja,ak->jk", np.abs(slopes[some]), moved)
     else:
         spread = new[ERROR, some]
     # From here on sizes are those of the values, with their errors.

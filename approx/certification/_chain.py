@@ -5,25 +5,29 @@ q_i + sum of v_j^2 over its counted rows is below 1. For dense layers q_i = 0 an
 
 A growing run followed by a dense layer would need O(N^2) entries. It is stored with its head only: the newest
 coordinate of a layer is `retired` by the next one, which adds its square to q and its share of the readout to
-uncounted rows (the totals). Zeroing resets both, so this is the same function. Layers that retire nothing have q = 0.
+uncounted rows (the totals, which begin as 0 and then keep themselves with weight 1). Zeroing resets both, so this is
+the same function. Layers that retire nothing have q = 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from approx import _checks
+from approx._compile import ready
 from approx.activations import RadialActivation, RadialIdentity, StepReLU
 from approx.blocks import Block
 from approx.networks import Dense, Growing, RadialNetwork
 
-__all__ = ["DIGITS", "FORMATS", "LONG", "Chain", "Format", "chain_of", "lowest_bit"]
+__all__ = ["DIGITS", "FORMATS", "LONG", "Chain", "Format", "chain_of", "lowest_bit", "run"]
 
 Array = NDArray[np.float64]
 DIGITS = {torch.float64: 53, torch.float32: 24}
@@ -41,6 +45,7 @@ FORMATS = {53: Format(53, 2.0**-1022, 2.0**1023), 24: Format(24, 2.0**-126, 2.0*
 LONG = 2048  # layers from which on what only saves time is worth compiling
 _MOST_ENTRIES = 200_000_000
 _MOST_EXPANDED = 4_000_000
+_interpreted: Counter[Callable] = Counter()  # layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +80,12 @@ class Chain:
     def __len__(self) -> int:
         return self.step.shape[0]
 
-    @property
+    @functools.cached_property
     def width(self) -> int:
         """The longest state."""
         return max(self.dim_in, int(np.diff(self.first_row).max()))
 
-    @property
+    @functools.cached_property
     def arrays(self) -> tuple[NDArray, ...]:
         """What the compiled kernels read, in the order in which they unpack it."""
         return (
@@ -95,6 +100,17 @@ class Chain:
             self.step,
             self.retire,
         )
+
+
+def run(kernel: Callable, chain: Chain, layers: int, *arguments: Any) -> Any:
+    """Call a kernel for some layers of a chain; first uncompiled, with the same result, until that took as long as
+    loading or compiling would."""
+    _interpreted[kernel] += layers
+    done = _interpreted[kernel]
+    if done < LONG // 2 or (done < 8 * LONG and not ready(kernel)):
+        kernel = getattr(kernel, "py_func", kernel)
+    with np.errstate(all="ignore"):
+        return kernel(chain.arrays, *arguments)
 
 
 def lowest_bit(values: Array) -> Array:

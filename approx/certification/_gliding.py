@@ -1,294 +1,295 @@
-"""Trajectories that pass a span of layers in groups, compiled: what `_captured` does step by step, faster.
+"""Trajectories that pass a span of layers in groups: what `_captured` does step by step, faster.
 
-Values are those of every lane, bounds are for all lanes of a group: if all are multiples of g in a coordinate, and no
-larger than s, a row is exact in all lanes if it is for g and s, so one test per row replaces one per lane. What a lane
-is a multiple of behind the span follows from paths through the span, which are the same for all lanes. Where a row is
-not exact, the largest error serves for all lanes of chains that mix coordinates, which round everywhere; in others a
-lane is better off by itself. Where a norm is too near to 1, nothing is decided here.
+Values are those of every lane, computed by a compiled loop. Bounds are for all lanes of a group: `_rounding.spread`
+passes on the largest of their sizes, as measured, and the least power of two of which they are multiples, so that one
+test per row replaces one per lane. What a lane itself is a multiple of behind the span follows from paths through the
+span, which are the same for all lanes. Where a norm turns out to be too near to 1, nothing is decided here.
 """
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 from numpy.typing import NDArray
 
 from approx._compile import compiled
+from approx.certification import _rounding
 from approx.certification._chain import Chain, Format
 
-__all__ = ["ERROR", "LOAD", "MULTIPLE", "PARTS", "SIZE", "VALUE", "glide"]
+__all__ = ["ERROR", "LOAD", "MULTIPLE", "PARTS", "SIZE", "VALUE", "Glider"]
 
 Array = NDArray[np.float64]
 
 VALUE, SIZE, ERROR, LOAD, MULTIPLE = range(5)  # the parts of a state
 PARTS = 5
-LEAST, MOST = 128, 512  # lanes of a group: a span has about 128 new ones, and 512 stay in the cache
-_compile = compiled(fastmath={"contract"})
-_FAR = 2.0**500
+LEAST, MOST = 256, 2048  # lanes of a group: a span has about 256 new ones, and 2048 stay in the cache
+_FAR, _LOST, _NEVER = 500, -(2**20), 2**30  # exponents of powers of two: the largest, and in place of 0 and of inf
+_POSITIVE = 2**63 - 1  # all bits but the sign
 
 
-def glide(
-    chain: Chain,
-    first: int,
-    stop: int,
-    form: Format,
-    moves: tuple[NDArray, ...],
-    lanes: tuple[NDArray, ...],
-    following: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    """Move lanes (k,) through the layers first .. stop.
+class Glider:
+    """Moves lanes through spans of layers.
 
-    moves, lanes: as in `_captured`; lanes are left unchanged where they must be taken step by step, for which the
-    result (k,) is False
+    moves : as in `_captured`; length : the most layers of a span
     """
-    state, moved, alive = lanes[2], lanes[4], lanes[5]
-    count, width = len(alive), state.shape[1]
-    glided = np.zeros(count, bool)
-    group = max(LEAST, -(-count // -(-count // MOST)))
-    through, spare = np.zeros((width, width + 1)), np.zeros((width, width + 1))
-    _paths(chain.first_row, chain.first_entry, chain.column, chain.grid, chain.bias_grid, first, stop, through, spare)
-    memory = (
-        *np.zeros((2, width, group)), *np.zeros((2, 2, width, group)), *np.zeros((2, PARTS, width)),
-        *np.zeros((2, width)), np.zeros(len(moved)), *np.zeros((2, group)), np.zeros(group, np.int64),
-    )  # fmt: skip
-    fixed = chain.arrays, first, stop, tuple(form), through, moves, tuple(lanes)  # named tuples are compiled apart
-    for low in range(0, count, group):
-        glided[low : low + group] = _glide(*fixed, low, following, memory)
-    return glided
+
+    def __init__(self, chain: Chain, moves: tuple[NDArray, ...], form: Format, length: int) -> None:
+        self.chain, self.moves, self.form = chain, moves, form
+        self.memory = np.zeros((length + 1) * chain.width * MOST)
+
+    def __call__(
+        self, first: int, stop: int, lanes: tuple[NDArray, ...], following: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Move lanes (k,), as in `_captured`, through the layers first .. stop.
+
+        Lanes are left unchanged where they must be taken step by step, for which the result (k,) is False.
+        """
+        count = len(lanes[-1])
+        glided = np.zeros(count, bool)
+        group = max(LEAST, -(-count // -(-count // MOST)))
+        span = _Span(self.chain, first, stop)
+        for low in range(0, count, group):
+            part = slice(low, min(low + group, count))
+            with np.errstate(all="ignore"):
+                glided[part] = self._group(span, tuple(lane[..., part] for lane in lanes), following)
+        return glided
+
+    def _group(self, span: _Span, lanes: tuple[NDArray, ...], following: NDArray[np.int64]) -> bool:
+        starts, names, state, total, moved, alive = lanes
+        chain, first, stop = self.chain, span.first, span.stop
+        after = span.widths[-1]
+        rounds = state[ERROR].any() or moved.any()
+        if not rounds:
+            found, square = self._errors(span, lanes, span.unknown)
+            rounds = found.rest.any()
+        slabs = stop - first + 1 if span.totals.any() else 2
+        history = self.memory[: slabs * chain.width * len(starts)].reshape(slabs, chain.width, len(starts))
+        history[0], history[1:, :, np.searchsorted(starts, first) :] = state[VALUE], 0.0
+        squares, norm, ended = total[VALUE].copy(), np.empty(len(starts)), np.full(len(starts), -1)
+        above, below = np.full(stop - first, 1.0 + 2.0 ** (-self.form.digits / 3)), np.full(stop - first, -1.0)
+        sizes = np.zeros(len(span.layer) if rounds else 0)
+        bits = history.view(np.int64), sizes.view(np.int64)
+        _follow(chain.arrays, first, stop, starts, history, squares, norm, above, below, ended, *bits)
+        if rounds:
+            found, square = self._errors(span, lanes, sizes)
+        # Both evaluations may be off, the one that is bounded and this one.
+        doubt = 2.0 * np.sqrt(found.squared) * (1 + 2.0**-20) + (found.terms + 3.0) * 2.0 * 2.0**-self.form.digits
+        clear = (above > (1.0 + doubt) ** 2 * (1 + 2.0**-40)) & ((below < 0.0) | (1.0 - np.sqrt(below) > doubt))
+        rest, multiples = found.rest[-after:], found.multiples[-after:]
+        if not ((clear | span.passive).all() and np.isfinite(rest).all()):
+            return False
+        fell = (ended >= 0) & alive
+        following[names[fell]] = ended[fell]
+        alive[fell] = False
+        values = history[(stop - first) % slabs, :after]
+        slopes = np.abs(self.moves[0][span.rows, : len(moved)])
+        size = np.abs(values) + 2.0 * (rest + slopes[-after:] @ found.shift[-1])[:, None]
+        load = (size != 0.0).astype(float)
+        if span.totals.any():
+            margins = np.zeros(history.shape[:2])
+            if rounds:
+                margins[0] = (state[SIZE] - np.abs(state[VALUE])).max(axis=1)
+                margins[span.place] = 2.0 * (found.rest + (slopes * found.shift[span.layer]).sum(axis=1))
+            for j in np.flatnonzero(span.totals).tolist():
+                size[j], load[j] = span.total(j, history, margins, starts, state[SIZE, j], state[LOAD, j])
+        total[MULTIPLE] = np.inf if span.renewed else np.minimum(total[MULTIPLE], state[MULTIPLE, span.entering])
+        total[MULTIPLE] = np.minimum(total[MULTIPLE], found.multiples[span.retired].min(initial=np.inf))
+        least = np.zeros_like(values)
+        if multiples.any():
+            paths = span.through[:after]
+            least[:] = paths[:, -1:]
+            for j, c in np.argwhere(paths[:, :-1] < np.inf):
+                np.minimum(least[j], paths[j, c] * state[MULTIPLE, c], out=least[j])
+            least[(multiples == 0.0) | (paths == 0.0).any(axis=1)] = 0.0
+        state[VALUE, :after], state[SIZE, :after], state[LOAD, :after] = values, size, load
+        state[ERROR, :after], state[MULTIPLE, :after] = rest[:, None], least
+        total[VALUE], total[ERROR], total[LOAD] = squares, *square[:, None]
+        moved[...] = found.shift[-1][:, None]
+        return True
+
+    def _errors(self, span: _Span, lanes: tuple[NDArray, ...], sizes: Array) -> tuple[_rounding.Spread, Array]:
+        """Those of all lanes together, and behind the span the squared error and the number of terms of q."""
+        _, _, state, total, moved, _ = lanes
+        bounds = np.zeros((5, self.chain.width))
+        bounds[_rounding.SIZE], bounds[_rounding.LOAD] = state[SIZE].max(axis=1), state[LOAD].max(axis=1)
+        bounds[_rounding.BASE], bounds[_rounding.MULTIPLE] = state[ERROR].max(axis=1), state[MULTIPLE].min(axis=1)
+        zeta, square = moved.max(axis=1), total[[ERROR, LOAD]].max(axis=1)
+        found = _rounding.spread(
+            self.chain,
+            span.first,
+            span.stop,
+            self.moves,
+            bounds,
+            zeta,
+            square,
+            sizes,
+            span.none,
+            self.form.digits,
+            True,
+        )
+        return found, square
 
 
-@_compile
-def _paths(first_row, first_entry, column, grid, bias_grid, first, stop, now, new):  # pragma: no cover - compiled
-    """now (width, width + 1): entry (j, c) times the grid of coordinate c before the span, and the last entry, are what
-    coordinate j is a multiple of behind it; less, down to 0, where that leaves the range of exact products."""
-    width = now.shape[0]
-    for j in range(width):
-        for c in range(width + 1):
-            now[j, c] = 1.0 if c == j else np.inf
-    for layer in range(first, stop):
-        origin = first_row[layer]
-        for row in range(origin, first_row[layer + 1]):
-            j = row - origin
-            for c in range(width + 1):
-                new[j, c] = np.inf if c < width else bias_grid[row]
-            for e in range(first_entry[row], first_entry[row + 1]):
-                for c in range(width + 1):
-                    new[j, c] = min(new[j, c], grid[e] * now[column[e], c])
-        for j in range(first_row[layer + 1] - origin):
-            for c in range(width + 1):
-                now[j, c] = new[j, c]
-                if now[j, c] < np.inf:
-                    now[j, c] = min(now[j, c], _FAR) if now[j, c] > 1 / _FAR else 0.0
+class _Span:
+    """The layers first .. stop of a chain.
+
+    rows : those of the chain; widths (layers + 1,): of the states before and behind each layer
+    layer (rows,), begins (layers,): the layer, from 0, of a row, and the first row of a layer, from 0
+    place : where a row stands in an array (layers + 1, width) of states
+    totals (width,): which coordinates behind the span do not count towards the norm
+    passive (layers,): those that are no Step-ReLU layers
+    renewed : whether q is begun anew; retired: rows of the coordinates of which it then consists behind the span, but
+        for one before the span, `entering`
+    """
+
+    def __init__(self, chain: Chain, first: int, stop: int) -> None:
+        self.chain, self.first, self.stop = chain, first, stop
+        begin, end = int(chain.first_row[first]), int(chain.first_row[stop])
+        self.rows, self.begins = slice(begin, end), chain.first_row[first:stop] - begin
+        self.widths = np.diff(chain.first_row[first - 1 : stop + 1])
+        self.layer = np.repeat(np.arange(stop - first), self.widths[1:])
+        self.place = self.layer + 1, np.arange(end - begin) - self.begins[self.layer]
+        self.none, self.unknown = np.zeros(end - begin), np.full(end - begin, np.inf)
+        self.totals = ~chain.counted[end - self.widths[-1] : end]
+        self.passive = ~chain.step[first:stop]
+        retire = chain.retire[first:stop]
+        since = int(np.max(np.flatnonzero(retire < 0), initial=-1)) + 1
+        self.renewed, self.entering = since > 0, int(retire[0])
+        since = max(since, 1)
+        self.retired = self.begins[since - 1 : -1] + retire[since:]
+
+    def total(
+        self, j: int, history: Array, margins: Array, starts: NDArray[np.int64], size: Array, load: Array
+    ) -> tuple[Array, Array]:
+        """The size of coordinate j behind the span, which is not counted, and of how many terms it is a sum.
+
+        history (layers + 1, width, k), margins (layers + 1, width): values, and how much larger they may be
+        size, load (k,): before the span
+        """
+        position, layer, column, weight, kept = self._growth
+        own = position == j
+        layer, column = layer[own], column[own]
+        terms = np.abs(history[layer, column])
+        errors = margins[layer, column, None]
+        if errors.any():
+            terms += errors * (layer[:, None] > starts + (1 - self.first))  # a lane that waits has none
+        return kept * size + np.abs(weight[own]) @ terms, kept * load + np.count_nonzero(terms, axis=0)
+
+    @functools.cached_property
+    def through(self) -> Array:
+        """What `_paths` finds."""
+        chain, j = self.chain, self.place[1]
+        exponents = np.full((self.stop - self.first, chain.width + 1, chain.width + 1), _NEVER)
+        row, entries = self._entries
+        exponents[self.layer[row], j[row], chain.column[entries]] = np.frexp(chain.grid[entries])[1] - 1
+        shifts = chain.bias_grid[self.rows]
+        exponents[self.layer, j, -1] = np.where(shifts < np.inf, np.frexp(shifts)[1] - 1, _NEVER)
+        exponents[:, -1, -1] = 0
+        return _paths(exponents)
+
+    @functools.cached_property
+    def _entries(self) -> tuple[NDArray[np.int64], slice]:
+        """The row, from 0, of each entry, and where they are in the chain."""
+        starts = self.chain.first_entry[self.rows.start : self.rows.stop + 1]
+        return np.repeat(np.arange(len(self.layer)), np.diff(starts)), slice(int(starts[0]), int(starts[-1]))
+
+    @functools.cached_property
+    def _growth(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], Array, bool]:
+        """What is added to totals, from the last layer on in which they begin: to which coordinate, in which layer,
+        from which coordinate, with what weight; and whether they were begun before the span."""
+        chain = self.chain
+        row, entries = self._entries
+        column, weight, layer = chain.column[entries], chain.weight[entries], self.layer[row]
+        counted = chain.counted[chain.first_row[self.first - 1 + layer] + column]
+        into = ~chain.counted[self.rows][row]
+        keeps = np.zeros(self.stop - self.first, bool)
+        keeps[layer[into & ~counted]] = True
+        since = int(np.max(np.flatnonzero(~keeps), initial=-1))
+        into &= counted & (layer >= since)
+        return self.place[1][row[into]], layer[into], column[into], weight[into], since < 0
 
 
-@_compile
-def _glide(
-    chain, first, stop, form, through, moves, lanes, low, following, memory
+def _paths(exponents: NDArray[np.int64]) -> Array:
+    """(width + 1, width + 1): entry (j, c) times what coordinate c is a multiple of before some layers is what
+    coordinate j is a multiple of behind them, with inf where no path leads from c to j; less, down to 0, where that
+    leaves the range of exact products. The last coordinate is the constant 1.
+
+    exponents (layers, width + 1, width + 1): of the grids of the weights
+    """
+    while len(exponents) > 1:
+        left, earlier, later = exponents[len(exponents) & ~1 :], exponents[:-1:2], exponents[1::2]
+        pairs = (later[:, :, :, None] + earlier[:, None]).min(axis=2)
+        pairs = np.where(pairs > _NEVER // 2, _NEVER, np.where(pairs < -_FAR, _LOST, np.minimum(pairs, _FAR)))
+        exponents = np.concatenate([pairs, left])
+    return np.where(
+        exponents[0] == _NEVER, np.inf, np.where(exponents[0] < -_FAR, 0.0, np.exp2(np.minimum(exponents[0], _FAR)))
+    )
+
+
+@compiled(fastmath={"contract"})
+def _follow(
+    chain, first, stop, starts, history, squares, norm, above, below, ended, bits, sizes
 ):  # pragma: no cover - compiled  # fmt: skip
-    """Move the lanes from `low` on, as `glide`; False, and nothing is changed, if they must be taken step by step.
+    """Values of the lanes behind each layer, and which are zeroed.
 
-    through : what `_paths` found
-    Of all lanes together: `bounds` of the parts of a state but the values, by how much sizes exceed values (`margins`),
-    and loads, errors and multiples of q. Totals add up thousands of terms, most of them 0: `heavy` has the sizes and
-    loads of each lane.
+    starts (k,): the layers up to which a lane waits, zero
+    history (layers + 1, width, k), of which the first is given, or (2, width, k), to be used in turn
+    squares (k,): q, before and behind the span
+    above, below (layers,): bounds of the squared norms that are at least 1 from below, the first of which is given,
+        and of those that are less from above
+    ended (k,): the first layer that zeroed a lane again, or -1
+    bits : the bits of history; sizes (rows,): those of the largest value of any lane, empty if not needed
+    Working memory: norm (k,)
     """
-    first_row, first_entry, column, weight, grid, bias, bias_grid, counted, step, retire = chain
-    starts, names, states, totals, moved, alive = lanes
-    maps, defects, based, pull, keep = moves
-    digits, smallest, largest = form
-    now, new, heavy, heavier, bounds, spare, errors, margins, zeta, norm, squares, ended = memory
-    width, dim, group = states.shape[1], zeta.shape[0], now.shape[1]
-    count = min(names.shape[0] - low, group)
-    latest = starts[low + count - 1]
-    unit, most = 2.0**-digits, 2.0**digits
-    before = rows = first_row[first] - first_row[first - 1]
-    summed, rough, least_square, moving, measured = 0.0, 0.0, np.inf, False, True
-    for a in range(dim):
-        zeta[a] = 0.0
-    for j in range(before):
-        bounds[SIZE, j] = bounds[ERROR, j] = bounds[LOAD, j] = 0.0
-        bounds[MULTIPLE, j] = np.inf
-        margins[j] = 0.0
-    for k in range(group):
-        lane = low + min(k, count - 1)
-        for j in range(before):
-            now[j, k] = states[VALUE, j, lane]
-            margins[j] = max(margins[j], states[SIZE, j, lane] - abs(now[j, k]))
-            heavy[0, j, k], heavy[1, j, k] = states[SIZE, j, lane], states[LOAD, j, lane]
-            for part in range(SIZE, MULTIPLE):
-                bounds[part, j] = max(bounds[part, j], states[part, j, lane])
-            bounds[MULTIPLE, j] = min(bounds[MULTIPLE, j], states[MULTIPLE, j, lane])
-        for a in range(dim):
-            zeta[a] = max(zeta[a], moved[a, lane])
-            moving = moving or not zeta[a] == 0.0
-        summed = max(summed, totals[LOAD, lane])
-        rough = max(rough, totals[ERROR, lane])
-        least_square = min(least_square, totals[MULTIPLE, lane])
-        squares[k] = totals[VALUE, lane]
-        ended[k] = -1
-    for layer in range(first, stop):
-        origin = first_row[layer]
-        inputs, rows = rows, first_row[layer + 1] - origin
-        retired = retire[layer]
+    first_row, first_entry, column, weight, _, bias, _, counted, step, retire = chain
+    slabs, alive, measured = history.shape[0], 0, sizes.shape[0] > 0
+    for i in range(stop - first):
+        layer = first + i
+        while alive < starts.shape[0] and starts[alive] < layer:
+            alive += 1
+        now, new = history[i % slabs], history[(i + 1) % slabs]
+        origin, retired = first_row[layer], retire[layer]
         if retired >= 0:
-            summed += bounds[LOAD, retired]
-            rough += bounds[ERROR, retired] * bounds[ERROR, retired]
-            least_square = min(least_square, bounds[MULTIPLE, retired])
-            for k in range(group):
+            for k in range(alive):
                 squares[k] += now[retired, k] * now[retired, k]
-        elif summed > 0.0:
-            summed, rough, least_square = 0.0, 0.0, np.inf
-            for k in range(group):
+        elif i == 0 or retire[layer - 1] >= 0:
+            for k in range(alive):
                 squares[k] = 0.0
-        for tight in range(2):
-            inexact = False
-            for k in range(group):
-                norm[k] = squares[k]
-            for j in range(rows):
-                row = origin + j
-                shift = bias[row]
-                total, least, error = abs(shift), bias_grid[row], 0.0
-                load = 1.0 if shift != 0.0 else 0.0
-                powers = 0.0  # one more rounding for products that are not exact
-                line = new[j]
-                begin = first_entry[row]
-                end = first_entry[row + 1]
-                for e in range(begin, end):
-                    c = column[e]
-                    w = weight[e]
-                    size = abs(w)
-                    total += size * bounds[SIZE, c]
-                    error += size * bounds[ERROR, c]
-                    load += bounds[LOAD, c]
-                    least = min(least, grid[e] * bounds[MULTIPLE, c])
-                    powers = powers if grid[e] == size else 1.0
-                    source = now[c]
-                    if e == begin:
-                        for k in range(group):
-                            line[k] = shift + w * source[k]
-                    else:
-                        for k in range(group):
-                            line[k] += w * source[k]
-                if begin == end:
-                    for k in range(group):
-                        line[k] = shift
-                if counted[row]:  # the others are totals: rounded, in any order, where they are read
-                    if not (least >= smallest and total * (1 + 2.0**-20) <= min(least * most, largest)):
-                        terms = max(load - 1.0 + powers, 0.0) * unit
-                        error += (terms / (1.0 - terms) if terms < 0.5 else np.inf) * total + terms * most * smallest
-                        if not (error < np.inf and total <= largest):
-                            return False
-                        least = 0.0
-                    load = 1.0
-                    for k in range(group):
-                        norm[k] += line[k] * line[k]
+        for k in range(alive):
+            norm[k] = squares[k]
+        for row in range(origin, first_row[layer + 1]):
+            line, shift = new[row - origin], bias[row]
+            begin, end = first_entry[row], first_entry[row + 1]
+            for e in range(begin, end):
+                source, w = now[column[e]], weight[e]
+                if e == begin:
+                    for k in range(alive):
+                        line[k] = shift + w * source[k]
                 else:
-                    for k in range(group):
-                        heavier[0, j, k], heavier[1, j, k] = abs(shift), 1.0 if shift != 0.0 else 0.0
-                    for e in range(begin, end):
-                        c = column[e]
-                        own = not counted[origin - inputs + c]
-                        for k in range(group):
-                            size = heavy[0, c, k] if own else abs(now[c, k]) + margins[c]
-                            heavier[0, j, k] += abs(weight[e]) * size
-                            heavier[1, j, k] += heavy[1, c, k] if own else (0.0 if size == 0.0 else 1.0)
-                inexact = inexact or not error == 0.0
-                spare[SIZE, j], spare[ERROR, j], spare[LOAD, j], spare[MULTIPLE, j] = total, error, load, least
-            if not inexact or measured or tight == 1:
-                break
-            for c in range(inputs):  # sizes add up; they are measured only where that matters
-                size = 0.0 if counted[origin - inputs + c] else np.inf
-                for k in range(group):
-                    size = max(size, abs(now[c, k]))
-                bounds[SIZE, c] = min(bounds[SIZE, c], size + margins[c])
-        bounds, spare = spare, bounds
-        now, new = new, now
-        heavy, heavier = heavier, heavy
-        uncertain = rough
-        for j in range(rows):
-            margins[j] = 0.0
-        measured = inexact or moving
-        if measured:
-            base = based[layer]
-            moving = moving or base >= 0
-            for j in range(rows):
-                errors[j] = bounds[ERROR, j]
-                for a in range(dim):
-                    errors[j] += defects[origin + j, a] * zeta[a]
-            if base >= 0:
-                for a in range(dim):
-                    for j in range(rows):
-                        zeta[a] += pull[base, a, j] * errors[j]
-            for j in range(rows):
-                error = errors[j]
-                if base >= 0:
-                    error = 0.0
-                    for i in range(rows):
-                        error += keep[base, j, i] * errors[i]
-                bounds[ERROR, j] = error
-                if not counted[origin + j]:
-                    continue
-                for a in range(dim):
-                    error += abs(maps[origin + j, a]) * zeta[a]
-                uncertain += error * error
-                margins[j] = 2.0 * error  # the evaluation that is bounded and this one may be off to either side
-                size = 0.0
-                for k in range(group):
-                    size = max(size, abs(now[j, k]))
-                bounds[SIZE, j] = size + margins[j]
-        if layer <= latest:  # some wait for the layer that zeroes them
-            for k in range(group):
-                if layer <= starts[low + min(k, count - 1)]:
-                    for j in range(rows):
-                        now[j, k] = heavy[0, j, k] = heavy[1, j, k] = 0.0
-                    squares[k] = 0.0
-                    norm[k] = np.inf
-        if not step[layer]:
+                    for k in range(alive):
+                        line[k] += w * source[k]
+            if begin == end:
+                line[:alive] = shift
+            if counted[row]:
+                for k in range(alive):
+                    norm[k] += line[k] * line[k]
+            if measured:
+                top = 0
+                for k in range(alive):
+                    top = max(top, bits[(i + 1) % slabs, row - origin, k] & _POSITIVE)
+                sizes[row - first_row[first]] = top
+        near, clear = 0, above[i]
+        for k in range(alive):
+            near += 0 if norm[k] > clear else 1
+        if near == 0 or not step[layer]:
             continue
-        doubt = 2.0 * np.sqrt(uncertain) * (1 + 2.0**-20) + (width + summed + 3.0) * 2.0 * unit
-        far = (1.0 + doubt) ** 2 * (1 + 2.0**-40)
-        near = 0
-        for k in range(group):
-            near += 0 if norm[k] > far else 1
-        if near == 0:
-            continue
-        for k in range(group):
-            if norm[k] > far:
-                continue
-            if not abs(np.sqrt(norm[k]) - 1.0) > doubt:
-                return False
+        for k in range(alive):
             if norm[k] < 1.0:
-                if ended[k] < 0:
-                    ended[k] = layer
-                for j in range(rows):
-                    now[j, k] = heavy[0, j, k] = heavy[1, j, k] = 0.0
+                below[i] = max(below[i], norm[k])
+                ended[k] = layer if ended[k] < 0 else ended[k]
                 squares[k] = 0.0
-    for k in range(count):
-        lane = low + k
-        if ended[k] >= 0 and alive[lane]:
-            alive[lane] = False
-            following[names[lane]] = ended[k]
-        if not alive[lane]:
-            continue
-        totals[VALUE, lane], totals[ERROR, lane] = squares[k], rough
-        totals[LOAD, lane], totals[MULTIPLE, lane] = summed, least_square
-        for a in range(dim):
-            moved[a, lane] = zeta[a]
-        for j in range(before):
-            errors[j] = states[MULTIPLE, j, lane]
-        for j in range(rows):
-            error = bounds[ERROR, j]
-            for a in range(dim):
-                error += abs(maps[first_row[stop - 1] + j, a]) * zeta[a]
-            states[VALUE, j, lane], states[ERROR, j, lane] = now[j, k], bounds[ERROR, j]
-            states[SIZE, j, lane], states[LOAD, j, lane] = heavy[0, j, k], heavy[1, j, k]
-            if counted[first_row[stop - 1] + j]:
-                states[SIZE, j, lane] = abs(now[j, k]) + 2.0 * error
-                states[LOAD, j, lane] = 0.0 if states[SIZE, j, lane] == 0.0 else 1.0
-            least = through[j, width] if bounds[MULTIPLE, j] > 0.0 else 0.0
-            for c in range(before):
-                if through[j, c] == 0.0:
-                    least = 0.0
-                elif through[j, c] < np.inf:
-                    least = min(least, through[j, c] * errors[c])
-            states[MULTIPLE, j, lane] = least
-    return True
+                for j in range(first_row[layer + 1] - origin):
+                    new[j, k] = 0.0
+            else:
+                above[i] = min(above[i], norm[k])

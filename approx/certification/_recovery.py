@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
 from approx import _checks
-from approx._compile import ready
 from approx._threads import for_slices
-from approx.certification import _captured, _chain, _uncaptured
+from approx.certification import _captured, _uncaptured
 from approx.certification._captured import Trajectories
-from approx.certification._chain import FORMATS, Chain, chain_of
+from approx.certification._chain import FORMATS, Chain, chain_of, run
+from approx.certification._rounding import LOAD, SIZE, spread
 from approx.certification._shapes import OUTWARD
 from approx.networks import RadialNetwork
 
@@ -26,7 +23,6 @@ __all__ = ["AmbiguousNetwork", "Errors", "Recovery", "recover"]
 Array = NDArray[np.float64]
 _CONDITION = 1e8
 _MOST_NUMBERS = 100_000_000
-_interpreted: Counter[Callable] = Counter()  # layers
 
 
 class AmbiguousNetwork(ValueError):
@@ -96,20 +92,21 @@ class Recovery:
     def errors(self, radius: float, extra: Array, *, rounding: bool) -> Errors:
         """Errors over |x| <= radius: `extra` (rows,) injected row by row, and with `rounding` that of evaluation."""
         chain, n = self.chain, self.chain.dim_in
-        layers, rows = len(chain), self.fixed.shape[0]
-        zeta, rest = np.zeros((layers, n)), np.zeros(rows)
-        carried, terms = np.zeros(layers), np.zeros(layers)
+        state = np.zeros((5, chain.width))
+        state[SIZE, :n], state[LOAD] = radius * (1 + 1e-9), 1.0
         shift = radius * 2.0**-chain.digits if rounding and chain.digits < 53 else 0.0  # x itself is rounded
-        memory = *(np.zeros((5, chain.width)) for _ in range(2)), np.zeros(n), *np.zeros((2, chain.width))
-        _run(
-            _uncaptured.spread, chain, n, self.maps, self.defects, self.fixed, self.based, self.pull, self.keep, shift,
-            extra, radius, chain.digits if rounding else 0, *FORMATS[chain.digits][1:], zeta, rest, carried, terms,
-            *memory,
-        )  # fmt: skip
-        squares = np.where(chain.counted, rest**2, 0.0)
-        norm = np.sqrt(carried + np.add.reduceat(squares, chain.first_row[:-1]))
-        last = rest[self.last] + np.abs(self.maps[self.last, :n]) @ zeta[-1]
-        return Errors(np.linalg.norm(zeta, axis=1) * OUTWARD, norm * OUTWARD, terms, last * OUTWARD)
+        sizes = np.linalg.norm(self.maps[:, :n], axis=1) * radius + np.abs(self.maps[:, n])
+        start = state, np.full(n, shift), np.zeros(2)
+        found = spread(chain, 0, len(chain), self.moves, *start, sizes, extra, chain.digits if rounding else 0, False)
+        last = found.rest[self.last] + np.abs(self.maps[self.last, :n]) @ found.shift[-1]
+        return Errors(
+            np.linalg.norm(found.shift, axis=1) * OUTWARD, np.sqrt(found.squared) * OUTWARD, found.terms, last * OUTWARD
+        )
+
+    @property
+    def moves(self) -> tuple[NDArray, ...]:
+        """What `spread` takes of it."""
+        return self.maps, self.defects, self.fixed, self.based, self.pull, self.keep
 
     @functools.cached_property
     def real_errors(self) -> tuple[Errors, Errors]:
@@ -121,15 +118,13 @@ class Recovery:
 
     def follow(self, starts: NDArray[np.int64], digits: int) -> Trajectories:
         """Trajectories of the zero state after each of the layers `starts`, ascending."""
-        chain, n, count = self.chain, self.chain.dim_in, len(starts)
+        chain, count = self.chain, len(starts)
         found = Trajectories.unknown(count, chain.dim_out)
-        slopes = np.ascontiguousarray(self.maps[:, :n]), np.ascontiguousarray(self.defects[:, :n])
-        moves = *slopes, self.based, self.pull, self.keep
 
         def work(first: int, stop: int) -> None:
             for wave in range(first, stop):
                 part = slice(wave * _captured.WAVE, (wave + 1) * _captured.WAVE)
-                _captured.settle(chain, moves, starts[part], FORMATS[digits], found.part(part))
+                _captured.settle(chain, self.moves, starts[part], FORMATS[digits], found.part(part))
 
         for_slices(work, -(-count // _captured.WAVE), align=1, least=1)
         found.errors[:] *= OUTWARD
@@ -174,16 +169,6 @@ def recover(network: RadialNetwork, call: str) -> Recovery:
     return Recovery(chain, maps, defects, fixed, squares, *_bases(chain, maps[:, :-1], fixed, mixed))
 
 
-def _run(kernel: Callable, chain: Chain, *arguments: Any) -> Any:
-    """Call a kernel; first uncompiled, with the same result, until that took as long as loading or compiling would."""
-    _interpreted[kernel] += len(chain)
-    done = _interpreted[kernel]
-    if done < _chain.LONG // 2 or (done < 8 * _chain.LONG and not ready(kernel)):
-        kernel = getattr(kernel, "py_func", kernel)
-    with np.errstate(all="ignore"):
-        return kernel(chain.arrays, *arguments)
-
-
 def _overflow(call: str, layer: int) -> str:
     return _checks.message(
         call,
@@ -199,7 +184,7 @@ def _maps(chain: Chain) -> tuple[Array, Array, NDArray[np.bool_], Array, NDArray
     fixed, mixed = np.zeros(rows, bool), np.zeros(len(chain), bool)
     squares = np.zeros(len(chain))
     memory = np.zeros((chain.width, n + 1)), np.zeros(chain.width, bool)
-    failed = _run(_uncaptured.recover, chain, n, maps, defects, fixed, squares, mixed, *memory)
+    failed = run(_uncaptured.recover, chain, len(chain), n, maps, defects, fixed, squares, mixed, *memory)
     return maps, defects, fixed, squares, mixed, failed
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 __all__ = ["OUTWARD", "Drift", "Shapes", "blurred", "displaced", "shapes_of"]
 
 Array = NDArray[np.float64]
-OUTWARD = 1 + 2.0**-20  # covers the rounding of the bounds themselves, see _uncaptured
+OUTWARD = 1 + 2.0**-20  # covers the rounding of the bounds themselves, see _rounding
 _U = 2.0**-53
 _ROUND = 1e-11  # a relative deviation from a ball that is worth neglecting
 _CHUNK = 1 << 11  # cells at a time: their temporaries stay in the cache

@@ -15,7 +15,7 @@ cells |A_i (x - c_i)|^2 < rho2_i, values and the affine map, and rigorous bounds
 stored weights in real arithmetic, and from what evaluating the network in its dtype does, in any order of summation,
 with fused multiply-add or without (not with reduced-precision modes such as TF32).
 
-The bounds. Let the vector before layer i be v = M (x + zeta) + b + r (`_uncaptured` bounds zeta and r), and the
+The bounds. Let the vector before layer i be v = M (x + zeta) + b + r (`_rounding` bounds zeta and r), and the
 computed |v|^2 off by a relative theta. Then x counts as captured only if |M (x + zeta) + b| <= (1 + theta) + |r|, and
 as not captured only if it is >= (1 - theta) - |r|. With eta = 2 |r| + |r|^2 + 2 theta + ... this is
 | |A y|^2 - rho2 | <= eta, y = x + zeta - c: the boundary is off by at most |zeta| + |y| (1 / sqrt(1 - eta/rho2) - 1).
