@@ -32,7 +32,7 @@ def exact_affine(chain: Chain) -> list[list[Fraction]] | None:
     entries[range(n), range(n), 0] = 1.0
     counts[range(n), range(n)] = 1
     arrays = (chain.first_row, chain.first_entry, chain.column, chain.weight, chain.bias)
-    done = _expansions(*arrays, entries, counts)
+    done = _expansions(*arrays, entries, counts, np.zeros_like(entries), np.zeros_like(counts))
     rows = n if done == 0 else int(chain.first_row[done] - chain.first_row[done - 1])
     exact = [
         [sum(map(Fraction, entries[j, a, : counts[j, a]].tolist()), Fraction(0)) for a in range(n + 1)]
@@ -72,13 +72,16 @@ def _condense(terms, count):  # pragma: no cover - compiled
 
 
 @compiled
-def _expansions(first_row, first_entry, column, weight, bias, entries, counts):  # pragma: no cover - compiled
+def _expansions(
+    first_row, first_entry, column, weight, bias, entries, counts, new, new_counts
+):  # pragma: no cover - compiled
     """Move the state, sums of entries[j, a, : counts[j, a]], through the layers; returns how many it passed exactly.
+
+    Working memory: new, new_counts, of the same shapes
 
     Source: J. R. Shewchuk, Adaptive precision floating-point arithmetic, Discrete Comput. Geom. 18 (1997), section 2.
     """
     now, now_counts = entries, counts
-    new, new_counts = np.empty_like(entries), np.zeros_like(counts)
     layers, columns = first_row.shape[0] - 1, entries.shape[1]
     done = 0
     while done < layers:

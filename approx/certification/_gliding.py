@@ -61,7 +61,7 @@ class Glider:
         after = span.widths[-1]
         rounds = state[ERROR].any() or moved.any()
         if not rounds:
-            found, square = self._errors(span, lanes, span.unknown)
+            found = self._errors(span, lanes, span.unknown)
             rounds = found.rest.any()
         slabs = stop - first + 1 if span.totals.any() else 2
         history = self.memory[: slabs * chain.width * len(starts)].reshape(slabs, chain.width, len(starts))
@@ -72,7 +72,7 @@ class Glider:
         bits = history.view(np.int64), sizes.view(np.int64)
         _follow(chain.arrays, first, stop, starts, history, squares, norm, above, below, ended, *bits)
         if rounds:
-            found, square = self._errors(span, lanes, sizes)
+            found = self._errors(span, lanes, sizes)
         # Both evaluations may be off, the one that is bounded and this one.
         doubt = 2.0 * np.sqrt(found.squared) * (1 + 2.0**-20) + (found.terms + 3.0) * 2.0 * 2.0**-self.form.digits
         clear = (above > (1.0 + doubt) ** 2 * (1 + 2.0**-40)) & ((below < 0.0) | (1.0 - np.sqrt(below) > doubt))
@@ -104,31 +104,20 @@ class Glider:
             least[(multiples == 0.0) | (paths == 0.0).any(axis=1)] = 0.0
         state[VALUE, :after], state[SIZE, :after], state[LOAD, :after] = values, size, load
         state[ERROR, :after], state[MULTIPLE, :after] = rest[:, None], least
-        total[VALUE], total[ERROR], total[LOAD] = squares, *square[:, None]
+        total[VALUE], total[ERROR], total[LOAD] = squares, *found.square
         moved[...] = found.shift[-1][:, None]
         return True
 
-    def _errors(self, span: _Span, lanes: tuple[NDArray, ...], sizes: Array) -> tuple[_rounding.Spread, Array]:
-        """Those of all lanes together, and behind the span the squared error and the number of terms of q."""
+    def _errors(self, span: _Span, lanes: tuple[NDArray, ...], sizes: Array) -> _rounding.Spread:
+        """Those of all lanes together."""
         _, _, state, total, moved, _ = lanes
-        bounds = np.zeros((5, self.chain.width))
-        bounds[_rounding.SIZE], bounds[_rounding.LOAD] = state[SIZE].max(axis=1), state[LOAD].max(axis=1)
-        bounds[_rounding.BASE], bounds[_rounding.MULTIPLE] = state[ERROR].max(axis=1), state[MULTIPLE].min(axis=1)
-        zeta, square = moved.max(axis=1), total[[ERROR, LOAD]].max(axis=1)
-        found = _rounding.spread(
-            self.chain,
-            span.first,
-            span.stop,
-            self.moves,
-            bounds,
-            zeta,
-            square,
-            sizes,
-            span.none,
-            self.form.digits,
-            True,
-        )
-        return found, square
+        worst = np.zeros((_rounding.PARTS, self.chain.width))
+        worst[_rounding.SIZE], worst[_rounding.LOAD] = state[SIZE].max(axis=1), state[LOAD].max(axis=1)
+        worst[_rounding.ERROR] = worst[_rounding.BASE] = state[ERROR].max(axis=1)
+        worst[_rounding.MULTIPLE] = state[MULTIPLE].min(axis=1)
+        before = worst, moved.max(axis=1), float(total[ERROR].max()), float(total[LOAD].max())
+        where = self.chain, span.first, span.stop
+        return _rounding.spread(*where, self.moves, before, sizes, span.none, self.form.digits, captured=True)
 
 
 class _Span:

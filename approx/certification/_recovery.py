@@ -14,7 +14,7 @@ from approx._threads import for_slices
 from approx.certification import _captured, _uncaptured
 from approx.certification._captured import Trajectories
 from approx.certification._chain import FORMATS, Chain, chain_of, run
-from approx.certification._rounding import LOAD, SIZE, spread
+from approx.certification._rounding import FREE, LOAD, PARTS, SIZE, spread
 from approx.certification._shapes import OUTWARD
 from approx.networks import RadialNetwork
 
@@ -92,12 +92,13 @@ class Recovery:
     def errors(self, radius: float, extra: Array, *, rounding: bool) -> Errors:
         """Errors over |x| <= radius: `extra` (rows,) injected row by row, and with `rounding` that of evaluation."""
         chain, n = self.chain, self.chain.dim_in
-        state = np.zeros((5, chain.width))
-        state[SIZE, :n], state[LOAD] = radius * (1 + 1e-9), 1.0
+        state = np.zeros((PARTS, chain.width))
+        state[SIZE, :n], state[LOAD], state[FREE] = radius * (1 + 1e-9), 1.0, 1.0
         shift = radius * 2.0**-chain.digits if rounding and chain.digits < 53 else 0.0  # x itself is rounded
+        before = state, np.full(n, shift), 0.0, 0.0
         sizes = np.linalg.norm(self.maps[:, :n], axis=1) * radius + np.abs(self.maps[:, n])
-        start = state, np.full(n, shift), np.zeros(2)
-        found = spread(chain, 0, len(chain), self.moves, *start, sizes, extra, chain.digits if rounding else 0, False)
+        digits = chain.digits if rounding else 0
+        found = spread(chain, 0, len(chain), self.moves, before, sizes, extra, digits, captured=False)
         last = found.rest[self.last] + np.abs(self.maps[self.last, :n]) @ found.shift[-1]
         return Errors(
             np.linalg.norm(found.shift, axis=1) * OUTWARD, np.sqrt(found.squared) * OUTWARD, found.terms, last * OUTWARD

@@ -31,12 +31,14 @@ from numpy.typing import NDArray
 from approx._compile import compiled
 from approx.certification._chain import FORMATS, Chain, run
 
-__all__ = ["BASE", "LADDER", "LOAD", "MULTIPLE", "SIZE", "Spread", "spread"]
+__all__ = ["BASE", "ERROR", "FREE", "LOAD", "MULTIPLE", "PARTS", "SIZE", "Spread", "spread"]
 
 Array = NDArray[np.float64]
 
-# A state has per coordinate: size, how many terms it is a sum of, its error in two parts, what it is a multiple of.
-SIZE, LOAD, BASE, LADDER, MULTIPLE = range(5)
+# A state has per coordinate: size, how many terms it is a sum of, its error and two parts of it, what it is a multiple
+# of, and 1 if it depends on x.
+SIZE, LOAD, ERROR, BASE, LADDER, MULTIPLE, FREE = range(7)
+PARTS = 7
 
 
 class Spread(NamedTuple):
@@ -46,6 +48,7 @@ class Spread(NamedTuple):
     exact multiple, 0 if it is none
     squared (layers,): errors of q, and of the counted rows with what zeta adds to them if points are captured, squared
         and added up; terms (layers,): how many squares |v|^2 is a sum of
+    square : behind the last layer, of q, its squared error and how many terms it is a sum of
     """
 
     shift: Array
@@ -53,6 +56,7 @@ class Spread(NamedTuple):
     multiples: Array
     squared: Array
     terms: Array
+    square: tuple[float, float]
 
 
 def spread(
@@ -60,9 +64,7 @@ def spread(
     first: int,
     stop: int,
     moves: tuple[NDArray, ...],
-    state: Array,
-    moved: Array,
-    square: Array,
+    before: tuple[Array, Array, float, float],
     sizes: Array,
     extra: Array,
     digits: int,
@@ -71,20 +73,21 @@ def spread(
     """Pass errors through the layers first .. stop.
 
     moves : (maps, defects, fixed, based, pull, keep) of a `Recovery`
-    state (5, width), moved (n,), square (2,): before the first layer the parts of a state, zeta, and of q the squared
-        error and the number of terms; overwritten
+    before : of the first layer: a state (7, width), zeta (n,), and of q the squared error and the number of terms
     sizes (rows,): of the rows, without their errors; inf where all that is known is that of what they add up
     extra (rows,): errors to be injected; digits: those to which operations round, 0 for none
     captured : points do not depend on x; their sizes are measured, so that errors count twice
     """
+    state, zeta, carried, squares = before
     rows = int(chain.first_row[stop] - chain.first_row[first])
-    dim, width = len(moved), state.shape[1]
-    found = Spread(np.zeros((stop - first, dim)), *np.zeros((2, rows)), *np.zeros((2, stop - first)))
-    memory = np.zeros((5, width)), np.zeros(width), np.zeros(width, np.bool_)
-    limits = FORMATS[chain.digits][1:]
-    run(_spread, chain, stop - first, first, stop, *moves, state, moved, square, sizes, extra, digits, *limits,
-        captured, *found, *memory)  # fmt: skip
-    return found
+    shift, states = np.zeros((stop - first + 1, len(zeta))), np.zeros((2, *state.shape))
+    shift[0], states[0] = zeta, state
+    found = shift, *np.zeros((2, rows)), *np.zeros((2, stop - first))
+    square = run(
+        _spread, chain, stop - first, first, stop, *moves, states, carried, squares, sizes, extra, digits,
+        *FORMATS[chain.digits][1:], captured, *found,
+    )  # fmt: skip
+    return Spread(shift[1:], *found[1:], square)
 
 
 @compiled
@@ -96,60 +99,50 @@ def _gamma(operations, unit):  # pragma: no cover - compiled
 
 @compiled
 def _spread(
-    chain, first, stop, maps, defects, fixed, based, pull, keep, now, moved, square, sizes, extra, digits, smallest,
-    largest, captured, shift, rest, multiples, squared, terms, new, omega, free,
+    chain, first, stop, maps, defects, fixed, based, pull, keep, states, carried, squares, sizes, extra, digits,
+    smallest, largest, captured, shift, rest, multiples, squared, terms,
 ):  # pragma: no cover - compiled  # fmt: skip
-    """As `spread`, whose result is shift .. terms.
+    """As `spread`; returns q's part of it behind the span.
 
     maps, defects (rows, at least dim); fixed (rows,): no path leads from x to the row
     based (L,): -1 or which of pull (K, dim, width), keep (K, width, width) moves r into zeta, |B| and |I - M B|
+    states (2, 7, width): that before the span, and working memory; shift (layers + 1, dim), with zeta before it
     smallest, largest: the least normal and the largest number of the format
-    Working memory: new (5, width), omega (width,), free (width,)
     """
-    dim = moved.shape[0]
     first_row, first_entry, column, weight, grid, bias, bias_grid, counted, _, retire = chain
+    dim, origin = shift.shape[1], first_row[first]
     unit, most = 2.0**-digits, 2.0**digits
     sides = 2.0 if captured else 1.0
-    for k in range(free.shape[0]):
-        free[k] = not captured
-    origin = first_row[first]
-    for layer in range(first, stop):
-        retired = retire[layer]
+    for i in range(stop - first):
+        layer = first + i
+        now, new, moved = states[i % 2], states[(i + 1) % 2], shift[i + 1]
+        for a in range(dim):
+            moved[a] = shift[i, a]
+        begin, end, retired = first_row[layer], first_row[layer + 1], retire[layer]
         if retired < 0:
-            square[0] = square[1] = 0.0
+            carried = squares = 0.0
         else:
-            error = now[BASE, retired] + now[LADDER, retired]
-            square[0] += error * error
-            square[1] += now[LOAD, retired]
-        rows = first_row[layer + 1] - first_row[layer]
-        for j in range(rows):
-            row = first_row[layer] + j
-            total = abs(bias[row])
-            count = 1.0 if bias[row] != 0.0 else 0.0
-            error = 0.0
-            common = bias_grid[row]  # all terms but the one that varies are multiples of it
-            powers = True
-            varying = 0
-            single = 0
-            factor = 0.0
+            carried += now[ERROR, retired] * now[ERROR, retired]
+            squares += now[LOAD, retired]
+        for row in range(begin, end):
+            j, shifted = row - begin, bias[row]
+            total, error, common = abs(shifted), 0.0, bias_grid[row]
+            count = 1.0 if shifted != 0.0 else 0.0
+            powers, varying, single, factor = True, 0, 0, 0.0
             for e in range(first_entry[row], first_entry[row + 1]):
-                k = column[e]
-                w = abs(weight[e])
+                k, w, g = column[e], abs(weight[e]), grid[e]
                 total += w * now[SIZE, k]
                 count += now[LOAD, k]
-                error += w * (now[BASE, k] + now[LADDER, k])
-                powers = powers and grid[e] == w
-                if free[k]:
-                    varying += 1
-                    single = k
-                    factor = w if grid[e] == w else 0.0
-                else:
-                    common = min(common, grid[e] * now[MULTIPLE, k])
+                error += w * now[ERROR, k]
+                powers = powers and g == w
+                if now[FREE, k] > 0.0:
+                    varying, single, factor = varying + 1, k, w if g == w else 0.0
+                else:  # all terms but the one that varies are multiples of it
+                    common = min(common, g * now[MULTIPLE, k])
             multiple = common if varying == 0 else 0.0
             operations = count - 1.0 if powers else count
             ladders = varying == 1 and factor > 0.0
-            base = error
-            ladder = 0.0
+            base, ladder = error, 0.0
             if digits == 0 or not counted[row]:
                 pass
             elif operations <= 0.0:  # one term, scaled by a power of two
@@ -161,49 +154,39 @@ def _spread(
                 if level <= common and smallest <= level < np.inf:
                     base, ladder = factor * now[BASE, single], level
                 else:
-                    base = error + _gamma(operations, unit) * total + operations * smallest
+                    base += _gamma(operations, unit) * total + operations * smallest
                     multiple = 0.0
             if digits > 0 and total > largest:
                 base = np.inf
             base += extra[row - origin]
-            spill = 0.0
             for a in range(dim):
-                spill += defects[row, a] * moved[a]
-            base += spill
-            size = total
+                base += defects[row, a] * moved[a]
+            free = 0.0 if captured or fixed[row] else 1.0
             if counted[row]:
                 error = base + ladder
                 for a in range(dim):
                     error += abs(maps[row, a]) * moved[a]
-                size = min(total if error == 0.0 else np.inf, sizes[row - origin] + sides * error)
-                count = 0.0 if (captured or fixed[row]) and size == 0.0 else 1.0
-            omega[j] = base + ladder
-            new[SIZE, j] = size
-            new[LOAD, j] = count
-            new[BASE, j] = base
-            new[LADDER, j] = ladder
-            new[MULTIPLE, j] = multiple
+                total = min(total if error == 0.0 else np.inf, sizes[row - origin] + sides * error)
+                count = 0.0 if free == 0.0 and total == 0.0 else 1.0
+            new[SIZE, j], new[LOAD, j], new[MULTIPLE, j], new[FREE, j] = total, count, multiple, free
+            new[BASE, j], new[LADDER, j], new[ERROR, j] = base, ladder, base + ladder
         b = based[layer]
         if b >= 0:
-            for a in range(dim):
-                for k in range(rows):
-                    moved[a] += pull[b, a, k] * omega[k]
-            for j in range(rows):
-                new[LADDER, j] = 0.0
-                new[BASE, j] = 0.0
-                for k in range(rows):
-                    new[BASE, j] += keep[b, j, k] * omega[k]
-        now, new = new, now
-        for a in range(dim):
-            shift[layer - first, a] = moved[a]
-        squared[layer - first], terms[layer - first] = square[0], square[1]
-        for j in range(rows):
-            row = first_row[layer] + j
-            error = now[BASE, j] + now[LADDER, j]
-            rest[row - origin], multiples[row - origin] = error, now[MULTIPLE, j]
-            free[j] = not (captured or fixed[row])
+            for j in range(end - begin):
+                new[BASE, j] = new[LADDER, j] = 0.0
+                for k in range(end - begin):
+                    new[BASE, j] += keep[b, j, k] * new[ERROR, k]
+                for a in range(dim):
+                    moved[a] += pull[b, a, j] * new[ERROR, j]
+            for j in range(end - begin):
+                new[ERROR, j] = new[BASE, j]
+        squared[i], terms[i] = carried, squares
+        for row in range(begin, end):
+            error = new[ERROR, row - begin]
+            rest[row - origin], multiples[row - origin] = error, new[MULTIPLE, row - begin]
             if counted[row]:
                 for a in range(dim):
                     error += abs(maps[row, a]) * moved[a] if captured else 0.0
-                squared[layer - first] += error * error
-                terms[layer - first] += now[LOAD, j]
+                squared[i] += error * error
+                terms[i] += new[LOAD, row - begin]
+    return carried, squares
