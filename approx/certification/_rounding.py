@@ -79,15 +79,15 @@ def spread(
     captured : points do not depend on x; their sizes are measured, so that errors count twice
     """
     state, zeta, carried, squares = before
-    rows = int(chain.first_row[stop] - chain.first_row[first])
     shift, states = np.zeros((stop - first + 1, len(zeta))), np.zeros((2, *state.shape))
     shift[0], states[0] = zeta, state
-    found = shift, *np.zeros((2, rows)), *np.zeros((2, stop - first))
+    rest, multiples = np.zeros((2, int(chain.first_row[stop] - chain.first_row[first])))
+    squared, terms = np.zeros((2, stop - first))
     square = run(
         _spread, chain, stop - first, first, stop, *moves, states, carried, squares, sizes, extra, digits,
-        *FORMATS[chain.digits][1:], captured, *found,
+        *FORMATS[chain.digits][1:], captured, shift, rest, multiples, squared, terms,
     )  # fmt: skip
-    return Spread(shift[1:], *found[1:], square)
+    return Spread(shift[1:], rest, multiples, squared, terms, square)
 
 
 @compiled

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from approx.activations import StepReLU
-from approx.certification import _chain, _exact, _recovery
+from approx.certification import _chain, _exact, _gliding, _recovery
 from approx.certification._chain import chain_of
-from approx.networks import RadialNetwork
+from approx.networks import Dense, Growing, RadialNetwork
 
 KINDS = ["dyadic", "integers", "digits", "cancelling", "far", "subnormal", "explosive", "narrow"]
 
@@ -186,6 +186,61 @@ def test_zeroed_states_of_any_layers_are_within_their_errors(kind, length):
                 rounded += gap > 0
     assert rounded > 0 or kind in ("dyadic", "narrow")
     assert uncertain < 20
+
+
+@pytest.mark.parametrize("rounds", [False, True])
+@pytest.mark.parametrize("before", [0, 100])
+def test_totals_in_spans(rounds, before, monkeypatch):
+    """A growing run, begun in the first span or between others: as step by step."""
+    rng = np.random.default_rng(before)
+    layers, special = 700, 0.3 if rounds else 0.5
+    first = [(np.diag([1.0, 0.0, 0.0]), np.array([0.0, 5.0, 0.0])), *painted(before, 90, 1)[:-1]]
+    code = rng.integers(3, 90, layers + 1).astype(float)
+    weight, bias = np.zeros((layers, 4, 3)), np.zeros((layers, 4))
+    weight[:, range(3), range(3)] = 1.0
+    bias[:, 1], bias[:, 2] = code[1:] - code[:-1], 0.0
+    weight[:, 3, 1], bias[:, 3] = special, rng.integers(-3, 4, layers)
+    readout = rng.normal(size=(2, 3 + layers)) if rounds else rng.integers(-9, 10, (2, 3 + layers)) / 4.0
+    blocks = [Dense(torch.tensor(w), torch.tensor(b), StepReLU()) for w, b in first]
+    blocks += [Growing(torch.tensor(weight), torch.tensor(bias), StepReLU())]
+    blocks += [Dense(torch.tensor(readout), torch.zeros(2, dtype=torch.float64))]
+    found = {}
+    for long in (0, 1 << 20):
+        monkeypatch.setattr(_chain, "LONG", long)
+        recovery = _recovery.recover(RadialNetwork(blocks), "test")
+        assert not recovery.chain.counted.all()
+        found[long] = recovery.follow(np.arange(len(recovery.chain) - 1), 53)
+    spans, steps = found.values()
+    assert np.array_equal(spans.following, steps.following)
+    to_the_end = steps.following < 0
+    assert to_the_end.sum() > 50
+    gap = np.abs(spans.values - steps.values)[to_the_end]
+    assert (gap <= (spans.errors + steps.errors)[to_the_end]).all()
+    assert spans.errors[to_the_end].max() <= 1.1 * steps.errors[to_the_end].max()
+    assert (spans.errors.max() > 0) == rounds
+
+
+def test_what_coordinates_are_multiples_of():
+    """Products of spans of any length in another order, down to 0 where they leave the range."""
+    rng = np.random.default_rng(0)
+    lost = 0
+    for layers in range(1, 40):
+        exponents = np.full((layers, 4, 4), _gliding._NEVER)
+        some = rng.uniform(size=exponents.shape) < 0.4
+        exponents[some] = rng.integers(-200, 60, some.sum())
+        exponents[:, 3] = [_gliding._NEVER] * 3 + [0]
+        expected = np.where(np.eye(4) == 1, 0.0, np.inf)
+        for layer in exponents:
+            finite = np.where(layer == _gliding._NEVER, np.inf, layer)
+            expected = (finite[:, :, None] + expected[None]).min(axis=1)
+        with np.errstate(divide="ignore"):
+            found = np.log2(_gliding._paths(exponents))
+        assert np.array_equal(found == np.inf, expected == np.inf)
+        assert (found <= expected).all()
+        lost += (found == -np.inf).sum()
+        if layers <= 2:
+            assert np.array_equal(found, expected)
+    assert lost > 0
 
 
 def test_trajectories_do_not_depend_on_their_company(length):
