@@ -67,7 +67,7 @@ class Glider:
         history = self.memory[: slabs * chain.width * len(starts)].reshape(slabs, chain.width, len(starts))
         history[0], history[1:, :, np.searchsorted(starts, first) :] = state[VALUE], 0.0
         squares, norm, ended = total[VALUE].copy(), np.empty(len(starts)), np.full(len(starts), -1)
-        above, below = np.full(stop - first, 1.0 + 2.0 ** (-self.form.digits / 3)), np.full(stop - first, -1.0)
+        above, below = np.full(stop - first, 1.0 + 2.0 ** (-self.form.digits / 5)), np.full(stop - first, -1.0)
         sizes = np.zeros(len(span.layer) if rounds else 0)
         bits = history.view(np.int64), sizes.view(np.int64)
         _follow(chain.arrays, first, stop, starts, history, squares, norm, above, below, ended, *bits)

@@ -85,7 +85,7 @@ def spread(
     squared, terms = np.zeros((2, stop - first))
     square = run(
         _spread, chain, stop - first, first, stop, *moves, states, carried, squares, sizes, extra, digits,
-        *FORMATS[chain.digits][1:], captured, shift, rest, multiples, squared, terms,
+        *FORMATS[digits or chain.digits][1:], captured, shift, rest, multiples, squared, terms,
     )  # fmt: skip
     return Spread(shift[1:], rest, multiples, squared, terms, square)
 
