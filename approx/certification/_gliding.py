@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 VALUE, SIZE, ERROR, LOAD, MULTIPLE = range(5)  # the parts of a state
 PARTS = 5
 LEAST, MOST = 256, 2048  # lanes of a group: a span has about 256 new ones, and 2048 stay in the cache
-_FAR, _LOST, _NEVER = 500, -(2**20), 2**30  # exponents of powers of two: the largest, and in place of 0 and of inf
+_FAR, _LOST, _NEVER = 500, -(2**20), 2**29  # exponents of powers of two: the largest, and in place of 0 and of inf
 _POSITIVE = 2**63 - 1  # all bits but the sign
 
 
@@ -206,14 +206,16 @@ def _paths(exponents: NDArray[np.int64]) -> Array:
 
     exponents (layers, width + 1, width + 1): of the grids of the weights
     """
-    while len(exponents) > 1:
-        left, earlier, later = exponents[len(exponents) & ~1 :], exponents[:-1:2], exponents[1::2]
-        pairs = (later[:, :, :, None] + earlier[:, None]).min(axis=2)
-        pairs = np.where(pairs > _NEVER // 2, _NEVER, np.where(pairs < -_FAR, _LOST, np.minimum(pairs, _FAR)))
-        exponents = np.concatenate([pairs, left])
-    return np.where(
-        exponents[0] == _NEVER, np.inf, np.where(exponents[0] < -_FAR, 0.0, np.exp2(np.minimum(exponents[0], _FAR)))
-    )
+    exponents = np.ascontiguousarray(exponents.transpose(1, 2, 0), dtype=np.int32)
+    while exponents.shape[2] > 1:
+        left, earlier, later = exponents[..., exponents.shape[2] & ~1 :], exponents[..., :-1:2], exponents[..., 1::2]
+        pairs = (later[:, :, None] + earlier).min(axis=1)
+        pairs[pairs < -_FAR] = _LOST
+        np.minimum(pairs, _FAR, out=pairs, where=pairs <= _NEVER // 2)
+        pairs[pairs > _NEVER // 2] = _NEVER
+        exponents = np.concatenate([pairs, left], axis=2)
+    last = exponents[..., 0]
+    return np.where(last == _NEVER, np.inf, np.where(last < -_FAR, 0.0, np.exp2(np.minimum(last, _FAR))))
 
 
 @compiled(fastmath={"contract"})
