@@ -57,8 +57,7 @@ class Glider:
 
     def _group(self, span: _Span, lanes: tuple[NDArray, ...], following: NDArray[np.int64]) -> bool:
         starts, names, state, total, moved, alive = lanes
-        chain, first, stop = self.chain, span.first, span.stop
-        after = span.widths[-1]
+        chain, first, stop, after = self.chain, span.first, span.stop, span.after
         rounds = state[ERROR].any() or moved.any()
         if not rounds:
             found = self._errors(span, lanes, span.unknown)
@@ -83,14 +82,14 @@ class Glider:
         following[names[fell]] = ended[fell]
         alive[fell] = False
         values = history[(stop - first) % slabs, :after]
-        slopes = np.abs(self.moves[0][span.rows, : len(moved)])
-        size = np.abs(values) + 2.0 * (rest + slopes[-after:] @ found.shift[-1])[:, None]
+        slopes = self.moves[0][span.rows, : len(moved)]
+        size = np.abs(values) + 2.0 * (rest + np.abs(slopes[-after:]) @ found.shift[-1])[:, None]
         load = (size != 0.0).astype(float)
         if span.totals.any():
             margins = np.zeros(history.shape[:2])
             if rounds:
                 margins[0] = (state[SIZE] - np.abs(state[VALUE])).max(axis=1)
-                margins[span.place] = 2.0 * (found.rest + (slopes * found.shift[span.layer]).sum(axis=1))
+                margins[span.place] = 2.0 * (found.rest + (np.abs(slopes) * found.shift[span.layer]).sum(axis=1))
             for j in np.flatnonzero(span.totals).tolist():
                 size[j], load[j] = span.total(j, history, margins, starts, state[SIZE, j], state[LOAD, j])
         total[MULTIPLE] = np.inf if span.renewed else np.minimum(total[MULTIPLE], state[MULTIPLE, span.entering])
@@ -123,7 +122,7 @@ class Glider:
 class _Span:
     """The layers first .. stop of a chain.
 
-    rows : those of the chain; widths (layers + 1,): of the states before and behind each layer
+    rows : those of the chain; after: how many the last layer has
     layer (rows,), begins (layers,): the layer, from 0, of a row, and the first row of a layer, from 0
     place : where a row stands in an array (layers + 1, width) of states
     totals (width,): which coordinates behind the span do not count towards the norm
@@ -136,11 +135,12 @@ class _Span:
         self.chain, self.first, self.stop = chain, first, stop
         begin, end = int(chain.first_row[first]), int(chain.first_row[stop])
         self.rows, self.begins = slice(begin, end), chain.first_row[first:stop] - begin
-        self.widths = np.diff(chain.first_row[first - 1 : stop + 1])
-        self.layer = np.repeat(np.arange(stop - first), self.widths[1:])
+        widths = np.diff(chain.first_row[first : stop + 1])
+        self.after = int(widths[-1])
+        self.layer = np.repeat(np.arange(stop - first), widths)
         self.place = self.layer + 1, np.arange(end - begin) - self.begins[self.layer]
         self.none, self.unknown = np.zeros(end - begin), np.full(end - begin, np.inf)
-        self.totals = ~chain.counted[end - self.widths[-1] : end]
+        self.totals = ~chain.counted[end - self.after : end]
         self.passive = ~chain.step[first:stop]
         retire = chain.retire[first:stop]
         since = int(np.max(np.flatnonzero(retire < 0), initial=-1)) + 1
