@@ -73,8 +73,9 @@ class Bins:
                 if spread:
                     keys = np.empty_like(bins)
                     _sort(bins, len(self._starts) - 1, order, keys)
-                tables = (self._starts, self._lists, self._table, self._ids)
-                tests.append(_find(points[part], order, keys, *tables, found[part]))
+                cells = (self._starts, self._lists, self._table.reshape(-1), self._table.shape[1])
+                tests.append(_find(points[part].reshape(-1), points.shape[1], order, keys, *cells, found[part]))
+                found[part] = np.where(found[part] < 0, -1, self._ids[found[part]])
 
         for_slices(work, count, align=1)
         return found, sum(tests)
@@ -110,9 +111,8 @@ def _flat(index: NDArray, per_axis: NDArray) -> NDArray[np.int64]:
 
 
 @compiled
-def _visit(first, last, per_axis, centers, reach, sides, starts, cells, write):  # pragma: no cover - compiled
+def _visit(first, last, per_axis, centers, reach, sides, index, starts, cells, write):  # pragma: no cover - compiled
     axes = per_axis.shape[0]
-    index = np.empty(axes, np.int64)
     for i in range(first.shape[0]):
         for a in range(axes):
             index[a] = first[i, a]
@@ -120,9 +120,13 @@ def _visit(first, last, per_axis, centers, reach, sides, starts, cells, write): 
             b = 0
             distance = 0.0
             for a in range(axes):
-                b = b * per_axis[a] + index[a]
-                gap = max(sides[0, a, index[a]] - centers[i, a], centers[i, a] - sides[1, a, index[a]], 0.0)
-                distance += gap * gap
+                place, center = index[a], centers[i, a]
+                b = b * per_axis[a] + place
+                below, above = sides[0, a, place] - center, center - sides[1, a, place]
+                if below > 0.0:
+                    distance += below * below
+                elif above > 0.0:
+                    distance += above * above
             if not distance > reach[i]:
                 if write:
                     cells[starts[b]] = i
@@ -143,10 +147,11 @@ def _fill(
 ) -> tuple[NDArray, NDArray]:
     counts = np.zeros(int(np.prod(per_axis)), np.int64)
     kind = np.int32 if len(first) < 1 << 31 else np.int64
-    _visit(first, last, per_axis, centers, reach, sides, counts, np.empty(0, kind), False)
+    bins = first, last, per_axis, centers, reach, sides, np.empty_like(per_axis)
+    _visit(*bins, counts, np.empty(0, kind), False)
     starts = np.concatenate(([0], np.cumsum(counts)))
     cells = np.empty(starts[-1], kind)
-    _visit(first, last, per_axis, centers, reach, sides, starts[:-1].copy(), cells, True)
+    _visit(*bins, starts[:-1].copy(), cells, True)
     return starts.astype(np.int32) if starts[-1] < 1 << 31 else starts, cells
 
 
@@ -168,30 +173,28 @@ def _sort(bins, total, order, keys):  # pragma: no cover - compiled
 
 
 @compiled
-def _find(points, order, keys, starts, lists, table, ids, found):  # pragma: no cover - compiled
-    flat, flat_points = table.reshape(table.size), points.reshape(points.size)
-    width, dim = table.shape[1], points.shape[1]
-    count, tests = order.shape[0], 0
+def _find(points, dim, order, keys, starts, lists, cells, width, found):  # pragma: no cover - compiled
+    """Points and cells are flat; found is the place of a cell in them."""
+    count, entries, tests = order.shape[0], lists.shape[0], 0
     for q in range(count):
         # What the next points need is fetched while this one is decided.
         if q + 24 < count:
             prefetch(starts, keys[q + 24])
-            prefetch(flat_points, order[q + 24] * dim)
+            prefetch(points, order[q + 24] * dim)
         if q + 16 < count:
-            prefetch(lists, starts[keys[q + 16]])
-            prefetch(lists, starts[keys[q + 16]] + 8)
+            ahead = starts[keys[q + 16]]
+            prefetch(lists, ahead)
+            prefetch(lists, ahead + 8)
         if q + 8 < count:
             ahead = starts[keys[q + 8]]
-            for e in range(ahead, min(ahead + 8, lists.shape[0])):
-                prefetch(flat, np.int64(lists[e]) * width)
-        k = order[q]
+            for e in range(ahead, ahead + 8 if ahead + 8 < entries else entries):
+                prefetch(cells, lists[e] * width)
+        k, key = order[q], keys[q]
         found[k] = -1
-        for e in range(starts[keys[q]], starts[keys[q] + 1]):
+        for e in range(starts[key], starts[key + 1]):
             tests += 1
-            if holds(points, k, table, lists[e]):
-                found[k] = lists[e]
+            c = lists[e]
+            if holds(points, k * dim, dim, cells, c * width, width):
+                found[k] = c
                 break
-    for q in range(count):
-        if found[order[q]] >= 0:
-            found[order[q]] = ids[found[order[q]]]
     return tests

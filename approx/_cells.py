@@ -64,20 +64,21 @@ def common_frame(shapes: NDArray) -> NDArray[np.float64]:
 
 
 @compiled
-def holds(points, k, table, i):  # pragma: no cover - compiled
-    """Whether cell i holds point k."""
-    dim = points.shape[1]
+def holds(points, p, dim, cells, c, width):  # pragma: no cover - compiled
+    """Whether the cell of `width` numbers from cells[c] on holds the point from points[p] on; both arrays are flat."""
     total = 0.0
-    if table.shape[1] == dim + 1:
+    if width == dim + 1:
         for a in range(dim):
-            offset = points[k, a] - table[i, a]
+            offset = points[p + a] - cells[c + a]
             total += offset * offset
-        return total < table[i, dim]
-    for a in range(dim):
-        entry = 0.0
+        return total < cells[c + dim]
+    entries = c + dim
+    for _ in range(dim):
+        image = 0.0
         for b in range(dim):
-            entry += table[i, dim + a * dim + b] * (points[k, b] - table[i, b])
-        total += entry * entry
+            image += cells[entries] * (points[p + b] - cells[c + b])
+            entries += 1
+        total += image * image
     return total < 1.0
 
 

@@ -60,9 +60,10 @@ def layers(
         weights, biases = _padded(weights, (count, square, square)), _padded(biases, (count, square))
         side = min(SIDE, _REGISTERS // (square + 1))
         kernel = _square(code, square, side, _TILES)
-        values = _run(kernel, _TILES * side * lanes, points, square, activation, weights, biases)
+        values = _run(kernel, (square,), _TILES * side * lanes, points, square, activation, weights, biases)
         return np.ascontiguousarray(values[:, :width])
-    return _run(_wide(_rescales(code)), SIDE * lanes, points, width, activation, weights, biases)
+    rows = (max(width, inputs),) * 2
+    return _run(_wide(_rescales(code)), rows, SIDE * lanes, points, width, activation, weights, biases)
 
 
 def _has_own_kernel(weights: NDArray) -> bool:
@@ -135,8 +136,8 @@ def growing(points: NDArray, weights: NDArray, biases: NDArray, readout: NDArray
 def unfolded(points: NDArray, weights: NDArray, biases: NDArray, activation: Activation) -> NDArray:
     """The layers of `growing` with any activation and without the last map: (k, w) -> (k, w + N), newest first."""
     width = points.shape[1] + weights.shape[0]
-    kernel = _unfolded(_rescales(activation[0]))
-    return _run(kernel, SIDE * BYTES // points.itemsize, points, width, activation, weights, biases)
+    kernel, rows = _unfolded(_rescales(activation[0])), (width, *weights.shape[1:])
+    return _run(kernel, rows, SIDE * BYTES // points.itemsize, points, width, activation, weights, biases)
 
 
 def _rescales(code: int) -> bool:
@@ -144,36 +145,45 @@ def _rescales(code: int) -> bool:
 
 
 def _run(
-    kernel: Callable, block: int, points: NDArray, width: int, activation: Activation, *arrays: NDArray
+    kernel: Callable,
+    rows: tuple[int, ...],
+    block: int,
+    points: NDArray,
+    width: int,
+    activation: Activation,
+    *arrays: NDArray,
 ) -> NDArray:
+    """rows: of the blocks that the kernel works with."""
     code, shift = activation
     result = np.empty((points.shape[0], width), points.dtype)
     arrays = tuple(np.ascontiguousarray(array) for array in arrays)
 
     def work(start: int, stop: int) -> None:
-        kernel(points[start:stop], *arrays, code, points.dtype.type(shift), result[start:stop])
+        blocks = [_aligned(count, block, points.dtype) for count in rows]
+        squares, factors = _aligned(2, block, points.dtype)
+        part = points[start:stop], *arrays, code, points.dtype.type(shift), result[start:stop]
+        kernel(*part, squares, factors, *blocks)
 
     for_slices(work, points.shape[0], block)
     return result
 
 
-@_compile
-def _aligned(rows, columns, like):  # pragma: no cover - compiled
+def _aligned(rows: int, columns: int, dtype: np.dtype) -> NDArray:
     """An empty (rows, columns) array whose rows start at multiples of a vector, for columns that fill vectors."""
-    lanes = BYTES // like.itemsize
-    buffer = np.empty(rows * columns + lanes, like.dtype)
-    start = -(buffer.ctypes.data // like.itemsize) % lanes
-    return buffer[start : start + rows * columns].reshape((rows, columns))
+    lanes = BYTES // dtype.itemsize
+    buffer = np.empty(rows * columns + lanes, dtype)
+    start = -(buffer.ctypes.data // dtype.itemsize) % lanes
+    return buffer[start : start + rows * columns].reshape(rows, columns)
 
 
 @_compile
 def _load(points, start, state):  # pragma: no cover - compiled
-    block = state.shape[1]
-    stop = min(start + block, points.shape[0])
-    for j in range(points.shape[1]):
-        for k in range(block):
-            state[j, k] = points[start + k, j] if start + k < stop else points[start, j]
-    return stop
+    count, block = points.shape[0], state.shape[1]
+    for k in range(block):
+        row = start + k if start + k < count else start
+        for j in range(points.shape[1]):
+            state[j, k] = points[row, j]
+    return start + block if start + block < count else count
 
 
 @functools.cache
@@ -181,21 +191,19 @@ def _square(code: int, d: int, side: int, tiles: int) -> Callable:
     formula = np.int64(code)  # for a Python number, which is a type of its own, all of `rescale` would be compiled anew
 
     @_compile
-    def kernel(points, weights, biases, _, shift, result):  # pragma: no cover - compiled
+    def kernel(points, weights, biases, _, shift, result, squares, factors, state):  # pragma: no cover - compiled
         width = side * (BYTES // points.itemsize)
-        state = _aligned(np.int64(d), tiles * width, points)
-        squares = _aligned(np.int64(2), tiles * width, points)
         for start in range(0, points.shape[0], tiles * width):
             stop = _load(points, start, state)
             for layer in range(weights.shape[0]):
                 if code == STEP:
                     for k in range(0, tiles * width, width):
-                        square_tile(weights, biases, layer, state, squares[0], k, d, side, 1)
+                        square_tile(weights, biases, layer, state, squares, k, d, side, 1)
                 else:
                     for k in range(0, tiles * width, width):
-                        square_tile(weights, biases, layer, state, squares[0], k, d, side, 0)
+                        square_tile(weights, biases, layer, state, squares, k, d, side, 0)
                     if code != IDENTITY:
-                        rescale(formula, shift, state, squares[0], squares[1])
+                        rescale(formula, shift, state, squares, factors)
             for k in range(start, stop):
                 for i in range(d):
                     result[k, i] = state[i, k - start]
@@ -221,20 +229,16 @@ def _affine(weights, biases, layer, state, out, squares):  # pragma: no cover - 
 @functools.cache
 def _wide(rescales: bool) -> Callable:
     @_compile
-    def kernel(points, weights, biases, code, shift, result):  # pragma: no cover - compiled
-        block = SIDE * (BYTES // points.itemsize)
-        count, height, inputs = weights.shape
-        most = max(height, inputs)
-        state, out = _aligned(most, block, points), _aligned(most, block, points)
-        squares = _aligned(np.int64(2), block, points)
-        for start in range(0, points.shape[0], block):
+    def kernel(points, weights, biases, code, shift, result, squares, factors, state, out):  # pragma: no cover
+        height = weights.shape[1]
+        for start in range(0, points.shape[0], state.shape[1]):
             stop = _load(points, start, state)
-            for layer in range(count):
-                _affine(weights, biases, layer, state, out, squares[0])
+            for layer in range(weights.shape[0]):
+                _affine(weights, biases, layer, state, out, squares)
                 if rescales:
-                    rescale(code, shift, out[:height], squares[0], squares[1])
+                    rescale(code, shift, out[:height], squares, factors)
                 elif code == STEP:
-                    cut(out[:height], squares[0])
+                    cut(out[:height], squares)
                 state, out = out, state
             for k in range(start, stop):
                 for i in range(height):
@@ -246,13 +250,12 @@ def _wide(rescales: bool) -> Callable:
 @functools.cache
 def _unfolded(rescales: bool) -> Callable:
     @_compile
-    def kernel(points, weights, biases, code, shift, result):  # pragma: no cover - compiled
-        block = SIDE * (BYTES // points.itemsize)
-        count, new, head = weights.shape
-        total = points.shape[1] + count
+    def kernel(
+        points, weights, biases, code, shift, result, squares, factors, state, out, inputs
+    ):  # pragma: no cover - compiled
         # Newest coordinates last, so that nothing moves: coordinate i of w of them stands in row w - 1 - i.
-        state, out = _aligned(total, block, points), _aligned(new, block, points)
-        inputs, squares = _aligned(head, block, points), _aligned(np.int64(3), block, points)
+        count, new, head = weights.shape
+        total, block = state.shape
         for start in range(0, points.shape[0], block):
             stop = min(start + block, points.shape[0])
             width = points.shape[1]
@@ -263,18 +266,18 @@ def _unfolded(rescales: bool) -> Callable:
                 for j in range(head):
                     for k in range(block):
                         inputs[j, k] = state[width - 1 - j, k]
-                _affine(weights, biases, layer, inputs, out, squares[0])
+                _affine(weights, biases, layer, inputs, out, squares)
                 for i in range(width - head):
                     for k in range(block):
-                        squares[0, k] += state[i, k] * state[i, k]
+                        squares[k] += state[i, k] * state[i, k]
                 width += 1
                 for i in range(new):
                     for k in range(block):
                         state[width - 1 - i, k] = out[i, k]
                 if rescales:
-                    rescale(code, shift, state[:width], squares[0], squares[1])
+                    rescale(code, shift, state[:width], squares, factors)
                 elif code == STEP:
-                    cut(state[:width], squares[0])
+                    cut(state[:width], squares)
             for k in range(start, stop):
                 for i in range(total):
                     result[k, i] = state[total - 1 - i, k - start]

@@ -80,8 +80,9 @@ class Hierarchy:
         order = np.argsort(self._codes(placed)) if spread else np.arange(count)
 
         def work(start: int, stop: int) -> None:
-            tables = (self._boxes, self._nodes, self._table, self._ids)
-            tests.append(_find(points, placed, order[start:stop], *tables, found))
+            tree = (self._boxes, self._nodes, self._ids, self._table.reshape(-1), self._table.shape[1])
+            scratch = np.empty(points.shape[1], np.float32)
+            tests.append(_find(points.reshape(-1), placed, order[start:stop], *tree, scratch, found))
 
         for_slices(work, count, align=1)
         return found, sum(tests)
@@ -138,9 +139,8 @@ def _emit(first, low, high, order, ends, boxes, nodes, ids):  # pragma: no cover
 
 
 @compiled
-def _find(points, placed, order, boxes, nodes, table, ids, found):  # pragma: no cover - compiled
-    dim, count, none = points.shape[1], boxes.shape[0], ids.shape[0]
-    x = np.empty(dim, np.float32)
+def _find(points, placed, order, boxes, nodes, ids, cells, width, x, found):  # pragma: no cover - compiled
+    dim, count, none = placed.shape[1], boxes.shape[0], ids.shape[0]
     work = 0
     for k in order:
         for a in range(dim):
@@ -159,7 +159,7 @@ def _find(points, placed, order, boxes, nodes, table, ids, found):  # pragma: no
                     if ids[c] >= best:
                         break
                     work += 1
-                    if holds(points, k, table, c):
+                    if holds(points, k * dim, dim, cells, c * width, width):
                         best = ids[c]
                         break
             node += 1

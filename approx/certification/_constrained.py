@@ -30,6 +30,8 @@ __all__ = ["constrained"]
 
 Array = NDArray[np.float64]
 
+_ULP = 2.0**-52
+
 
 def constrained(
     form: Linear,
@@ -51,23 +53,29 @@ def constrained(
     after the first piece of a box that is not good enough. Value errors are not in them.
     """
     k, m, n = len(lower), values.shape[1], cells.dim_in
-    slopes = np.zeros((2, k, m, n))
+    ends = np.zeros((k, m, 2, n))
     for j, part in enumerate(form.slopes):
         if part is not None:
-            slopes[0, :, :, j], slopes[1, :, :, j] = (np.broadcast_to(end, (k, m)) for end in (part.lo, part.hi))
-    at = np.empty((2, k, m))
-    at[0], at[1] = form.value.lo, form.value.hi
-    radius = up(np.maximum(form.middle - lower, upper - form.middle))
+            ends[:, :, 0, j], ends[:, :, 1, j] = part.lo, part.hi
+    low, high = (np.broadcast_to(end, (k, m)) for end in (form.value.lo, form.value.hi))
+    middle, radius = form.middle, up(np.maximum(form.middle - lower, upper - form.middle))
     starts, members, closed = lists
-    bounds = np.full(len(members) + k, np.inf)
     box = np.repeat(np.arange(k), np.diff(starts))
     some = None if cells.matrices is None else cells.matrices[members]
     with np.errstate(over="ignore", invalid="ignore"):
-        quadratics = _quadratics(form.middle[box], radius[box], cells.offsets[members], some)
-    padded = [np.concatenate([part, np.zeros((1, *part.shape[1:]))]) for part in quadratics]  # no constraint
+        quadratics = _quadratics(middle[box], radius[box], cells.offsets[members], some)
+        # What a constant is compared with, f, and what 0 is compared with, f - L: ranges at the middle, slopes, reach.
+        products = affine.matrix * middle[:, None]
+        level, slack = products.sum(axis=2) + affine.offset, (10 * n + 80) * _ULP
+        weight = (np.abs(products) + np.abs(affine.matrix) * radius[:, None]).sum(axis=2) + np.abs(affine.offset)
+        slopes = np.stack([ends, ends - affine.matrix[:, None]]) * radius[:, None, None]
+        reach = np.abs(slopes).max(axis=3).sum(axis=3)
+        rounding = slack * (np.abs(low) + np.abs(high) + reach[0] + np.stack([np.zeros((k, m)), weight]))
+        sides = np.stack([[high, high - level] + rounding, [-low, level - low] + rounding], axis=-1)
+    bounds = np.full(len(members) + k, np.inf)
     _constrained(
-        np.ascontiguousarray(form.middle), np.ascontiguousarray(radius), at, slopes, starts, members, closed,
-        *padded, inner, outer, values, affine.matrix, affine.offset, limits, bounds, np.zeros(n),
+        starts, members, closed, limits, inner, outer, values, sides.reshape(-1, 2), reach.reshape(-1),
+        slopes.reshape(-1), *quadratics, bounds,
     )  # fmt: skip
     return bounds
 
@@ -75,99 +83,88 @@ def constrained(
 def _quadratics(
     middle: Array, radius: Array, offsets: Array, matrices: Array | None
 ) -> tuple[Array, Array, Array, Array]:
-    """Of cells on boxes, row by row: q(c) (e,), its gradient (e, n), a bound of |A xi|^2 (e,), and of what all terms of
-    q add up to (e,)."""
+    """Of cells on boxes, row by row: radius times the gradient of q (e, n), q(c) (e,), a bound of |A xi|^2 (e,), and of
+    what all terms of q add up to (e,)."""
     w, reach, gradient = expanded(middle, radius, offsets, matrices)
+    gradient = 2.0 * radius * gradient
     size = np.abs(middle) + radius
     size = np.abs(offsets) + (size if matrices is None else np.einsum("epn,en->ep", np.abs(matrices), size))
-    return (w * w).sum(axis=1), 2.0 * gradient, (reach * reach).sum(axis=1), (size * size).sum(axis=1)
+    q, bend, size = ((part * part).sum(axis=1) for part in (w, reach, size))
+    return gradient, q, bend, q + 4.0 * size + np.abs(gradient).sum(axis=1)
 
 
 @compiled
-def _with(sign, start, slopes, k, j, tilt, radius, gradient, q, bend, size, limit, inside, n):  # pragma: no cover
+def _with(start, sign, slopes, s, gradients, c, q, bend, size, limit, inside):  # pragma: no cover - compiled
     """sup over the box of sign (f_j - y_j) + t (limit - q), or + t (q - limit) outside, for a t that suits."""
+    n = gradients.shape[1]
     along = 0.0
     square = 0.0
     for a in range(n):
-        r = radius[k, a]
-        slope = sign * (0.5 * (slopes[0, k, j, a] + slopes[1, k, j, a]) - tilt[a])
-        along += r * r * slope * gradient[a]
-        square += r * r * gradient[a] * gradient[a]
-    t = along / square if square > 0.0 else 0.0
-    if not inside:
-        t = -t
+        gradient = gradients[c, a]
+        along += (slopes[s + a] + slopes[s + n + a]) * gradient
+        square += gradient * gradient
+    turn = -0.5 * sign * along / square if square > 0.0 else 0.0
+    t = -turn if inside else turn
     if not (0.0 < t < 1e100):
-        t = 0.0
-    turn = -t if inside else t
+        return np.inf
     total = start + turn * (q - limit)
-    terms = abs(start) + t * (q + abs(limit) + 4.0 * size)
-    for a in range(n):
-        low = sign * (slopes[0, k, j, a] - tilt[a]) + turn * gradient[a]
-        high = sign * (slopes[1, k, j, a] - tilt[a]) + turn * gradient[a]
-        total += radius[k, a] * max(abs(low), abs(high))
-        largest = max(abs(slopes[0, k, j, a]), abs(slopes[1, k, j, a]))
-        terms += radius[k, a] * (largest + abs(tilt[a]) + t * abs(gradient[a]))
     if not inside:
         total += t * bend
-    return total + (8 * n + 64) * 2.0**-52 * terms
+    for a in range(n):
+        shift = turn * gradients[c, a]
+        total += max(abs(sign * slopes[s + a] + shift), abs(sign * slopes[s + n + a] + shift))
+    return total + (8 * n + 64) * _ULP * t * (size + abs(limit))
 
 
 @compiled
 def _constrained(
-    middle, radius, at, slopes, starts, members, closed, q, gradients, bend, size, inner, outer, values,
-    linear, constant, limits, bounds, tilt,
-):  # pragma: no cover - compiled  # fmt: skip
-    n = middle.shape[1]
+    starts, members, closed, limits, inner, outer, values, sides, reach, slopes, gradients, q, bend, sizes, bounds
+):  # pragma: no cover - compiled
+    entries = members.shape[0]
+    boxes = closed.shape[0]
     m = values.shape[1]
-    for k in range(middle.shape[0]):
-        count = starts[k + 1] - starts[k]
+    n = gradients.shape[1]
+    for k in range(boxes):
+        first = starts[k]
+        count = starts[k + 1] - first
         for e in range(count + 1):
             last = e == count
-            slot = members.shape[0] + k if last else starts[k] + e
+            slot = entries + k if last else first + e
+            limit = limits[slot]
             if last and closed[k]:
                 bounds[slot] = 0.0
                 continue
-            if limits[slot] == np.inf:
+            if limit == np.inf:
                 continue
-            enough = limits[slot] / np.sqrt(m)
+            enough = limit / np.sqrt(m)
             square = 0.0
             for j in range(m):
-                if last:
-                    y = constant[j]
-                    weight = abs(constant[j])
-                    for a in range(n):
-                        y += linear[j, a] * middle[k, a]
-                        weight += abs(linear[j, a] * middle[k, a])
-                        tilt[a] = linear[j, a]
-                else:
-                    y = values[members[starts[k] + e], j]
-                    weight = abs(y)
-                    for a in range(n):
-                        tilt[a] = 0.0
+                y = 0.0 if last else values[members[slot], j]
+                row = (last * boxes + k) * m + j
                 largest = 0.0
-                for turn in range(2):
-                    sign = 1.0 - 2.0 * turn
-                    start = at[1, k, j] - y if turn == 0 else y - at[0, k, j]
-                    start += (n + 8) * 2.0**-52 * (weight + abs(at[0, k, j]) + abs(at[1, k, j]))
-                    best = np.inf
-                    for back in range(-1, count if last else e + 1):
+                for side in range(2):
+                    sign = 1.0 - 2.0 * side
+                    start = sides[row, side] - sign * y + (n + 8) * _ULP * abs(y)
+                    best = start + reach[row]
+                    if best != best:
+                        best = np.inf
+                    for back in range(count if last else e + 1):
                         if best <= enough:
                             break
-                        c, limit, inside = members.shape[0], 0.0, True
-                        if back >= 0:
-                            c = starts[k] + (back if last else e - back)
-                            cell = members[c]
-                            inside = c == slot
-                            limit = outer[cell] if inside else inner[cell]
-                            if limit == np.inf or (not inside and limit <= 0.0):
-                                continue
+                        c = first + (back if last else e - back)
+                        inside = c == slot
+                        edge = outer[members[c]] if inside else inner[members[c]]
+                        if edge == np.inf or (not inside and edge <= 0.0):
+                            continue
                         found = _with(
-                            sign, start, slopes, k, j, tilt, radius, gradients[c],
-                            q[c], bend[c], size[c], limit, inside, n,
-                        )  # fmt: skip
-                        best = min(best, found) if found == found else best
-                    largest = max(largest, best)
+                            start, sign, slopes, row * 2 * n, gradients, c, q[c], bend[c], sizes[c], edge, inside
+                        )
+                        if found < best:
+                            best = found
+                    if best > largest:
+                        largest = best
                 square += largest * largest
-            bounds[slot] = np.sqrt(square) * (1.0 + (m + 8) * 2.0**-52)
-            if bounds[slot] > limits[slot]:
+            size = np.sqrt(square) * (1.0 + (m + 8) * _ULP)
+            bounds[slot] = size
+            if size > limit:
                 break  # the box has to be halved, whatever the other pieces do

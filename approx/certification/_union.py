@@ -39,13 +39,12 @@ def held(
     """
     middle = lower / 2 + upper / 2
     half = np.maximum(upper - middle, middle - lower) * (1 + 2.0**-50)
-    box, dim = np.repeat(np.arange(len(lower)), np.diff(starts)), lower.shape[1]
+    box = np.repeat(np.arange(len(lower)), np.diff(starts))
     some = matrices[cells] if len(matrices) else None
-    weights, worst = np.zeros(len(cells)), np.full(lower.shape, np.nan)
-    memory = np.empty((dim + 2, MOST + 2 * dim + 1)), np.empty(dim + 1, np.int64)
+    weights = np.zeros(len(cells))
     with np.errstate(over="ignore", invalid="ignore"):
         constants, gradients, sizes = _measure(middle[box], half[box], offsets[cells], some, inner[cells])
-        _solve(starts, constants, gradients, *memory, weights, worst)
+        worst = _weigh(starts, constants, gradients, weights)
         return _prove(starts, constants, gradients, sizes, weights, offsets.shape[1]), middle + half * worst
 
 
@@ -89,70 +88,87 @@ def _prove(
     return np.where(total + slack * size < 0.0, last, -1)
 
 
+def _weigh(starts: NDArray[np.int64], constants: Array, gradients: Array, weights: Array) -> Array:
+    """Set the weights for which the sum of the constants and of 2 |components of the combined gradient| is about least.
+    Returns the dual solution t_j / h_j, (k, n). Rows without a negative constant are left alone, with NaN.
+
+    The linear program starts with all weight on the cell of the least constant. As a + |a| and |a| - a, twice the
+    positive and negative parts of a component a, its sign there decides which part is in the first basis.
+    """
+    first, counts, dim = starts[:-1], np.diff(starts), gradients.shape[1]
+    least = np.minimum.reduceat(constants, first)
+    places = np.where(constants == np.repeat(least, counts), np.arange(len(constants)), len(constants))
+    best = np.minimum.reduceat(places, first)
+    rows = np.flatnonzero(least < 0.0)
+    known = np.minimum(best, len(constants) - 1)
+    leading = gradients[known]
+    signs = np.where(leading > 0.0, 1.0, -1.0)
+    columns = np.repeat(signs, counts, axis=0) * (np.repeat(leading, counts, axis=0) - gradients)
+    costs = constants - np.repeat(least, counts) - 2.0 * columns.sum(axis=1)  # inf stays inf: it never enters
+    memory = np.empty((dim + 2) * (MOST + 2 * dim + 1)), np.empty(dim + 1, np.int64)
+    worst = np.full(leading.shape, np.nan)
+    _solve(rows, starts, best, columns, costs, np.abs(leading), *memory, weights, worst)
+    return signs * worst
+
+
 @compiled
-def _solve(starts, constants, gradients, tableau, basis, weights, worst):  # pragma: no cover - compiled
-    """Weights for which the sum of the constants and of 2 |components of the combined gradient| is about least, and
-    the dual solution t_j / h_j. Rows without a negative constant are left alone."""
-    dim = gradients.shape[1]
-    for k in range(starts.shape[0] - 1):
+def _solve(rows, starts, best, columns, costs, sides, tableau, basis, weights, worst):  # pragma: no cover - compiled
+    """The simplex method on these rows. The tableau is flat; its columns are the weights, the part of each component
+    that is not in the first basis, the part that is, and the right side; its last row are the costs."""
+    dim = columns.shape[1]
+    for k in rows:
         start = starts[k]
         count = starts[k + 1] - start
-        best = start
-        for e in range(start, starts[k + 1]):
-            if constants[e] < constants[best]:
-                best = e
-        if not constants[best] < 0.0:
-            continue
-        # Columns: the weights, the positive and the negative part of each component, the right side.
-        right = count + 2 * dim
-        cost = dim + 1
-        for row in range(dim + 2):
-            for column in range(right + 1):
-                tableau[row, column] = 0.0
+        width = count + 2 * dim + 1
+        right = width - 1
+        ones = dim * width  # the row for the sum of the weights
+        cost = ones + width
+        for p in range(cost + width):
+            tableau[p] = 0.0
         for e in range(count):
-            tableau[dim, e] = 1.0
-            tableau[cost, e] = constants[start + e] - constants[best]  # inf stays inf: such a column never enters
+            tableau[ones + e] = 1.0
+            tableau[cost + e] = costs[start + e]
             for a in range(dim):
-                sign = 1.0 if gradients[best, a] > 0.0 else -1.0
-                tableau[a, e] = sign * (gradients[best, a] - gradients[start + e, a])
-                tableau[cost, e] -= 2.0 * tableau[a, e]
+                tableau[a * width + e] = columns[start + e, a]
         for a in range(dim):
-            sign = 1.0 if gradients[best, a] > 0.0 else -1.0
-            tableau[a, count + a] = -sign
-            tableau[a, count + dim + a] = sign
-            tableau[a, right] = sign * gradients[best, a]
-            basis[a] = count + dim + a if sign > 0.0 else count + a
-            tableau[cost, count + a] = 2.0 + 2.0 * sign
-            tableau[cost, count + dim + a] = 2.0 - 2.0 * sign
-        tableau[dim, right] = 1.0
-        basis[dim] = best - start
+            part = count + a
+            tableau[a * width + part] = -1.0
+            tableau[a * width + part + dim] = 1.0
+            tableau[a * width + right] = sides[k, a]
+            tableau[cost + part] = 4.0
+            basis[a] = part + dim
+        tableau[ones + right] = 1.0
+        basis[dim] = best[k] - start
         for _ in range(_PIVOTS):
-            enter = 0
-            for column in range(1, right):
-                if tableau[cost, column] < tableau[cost, enter]:
-                    enter = column
-            if tableau[cost, enter] >= -1e-13:
+            enter, least = -1, -1e-13
+            for column in range(right):
+                value = tableau[cost + column]
+                if value < least:
+                    enter, least = column, value
+            if enter < 0:
                 break
-            leave = -1
+            leave, least = -1, np.inf
             for row in range(dim + 1):
-                if tableau[row, enter] > 1e-12 and (
-                    leave < 0
-                    or tableau[row, right] * tableau[leave, enter] < tableau[leave, right] * tableau[row, enter]
-                ):
-                    leave = row
+                entry = tableau[row * width + enter]
+                if entry > 1e-12:
+                    value = tableau[row * width + right] / entry
+                    if value < least:
+                        leave, least = row, value
             if leave < 0:
                 break
-            pivot = tableau[leave, enter]
-            for column in range(right + 1):
-                tableau[leave, column] /= pivot
-            for row in range(dim + 2):
-                factor = tableau[row, enter]
-                if row != leave and factor != 0.0:
-                    for column in range(right + 1):
-                        tableau[row, column] -= factor * tableau[leave, column]
             basis[leave] = enter
+            pivot = leave * width
+            entry = tableau[pivot + enter]
+            for column in range(width):
+                tableau[pivot + column] /= entry
+            for row in range(dim + 2):
+                factor = tableau[row * width + enter]
+                if row != leave and factor != 0.0:
+                    for column in range(width):
+                        tableau[row * width + column] -= factor * tableau[pivot + column]
         for row in range(dim + 1):
-            if basis[row] < count:
-                weights[start + basis[row]] = max(tableau[row, right], 0.0)
+            value = tableau[row * width + right]
+            if basis[row] < count and value > 0.0:
+                weights[start + basis[row]] = value
         for a in range(dim):
-            worst[k, a] = tableau[cost, count + a] / 2 - 1
+            worst[k, a] = tableau[cost + count + a] / 2 - 1

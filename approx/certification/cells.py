@@ -235,25 +235,23 @@ def span(lower, upper, k, offsets, matrices, i):  # pragma: no cover - compiled
     near = 0.0
     far = 0.0
     for j in range(offsets.shape[1]):
+        low = -offsets[i, j]
+        high = low
         if matrices.shape[0] == 0:
-            low = lower[k, j] - offsets[i, j]
-            high = upper[k, j] - offsets[i, j]
+            low += lower[k, j]
+            high += upper[k, j]
         else:
-            low = -offsets[i, j]
-            high = -offsets[i, j]
             for a in range(lower.shape[1]):
                 entry = matrices[i, j, a]
-                if entry > 0.0:
-                    low += entry * lower[k, a]
-                    high += entry * upper[k, a]
-                elif entry < 0.0:
-                    low += entry * upper[k, a]
-                    high += entry * lower[k, a]
+                if entry != 0.0:
+                    one, other = entry * lower[k, a], entry * upper[k, a]
+                    low += one if entry > 0.0 else other
+                    high += other if entry > 0.0 else one
         if low > 0.0:
             near += low * low
         elif high < 0.0:
             near += high * high
-        reach = max(-low, high)
+        reach = high if high > -low else -low
         far += reach * reach
     return near, far
 

@@ -41,7 +41,9 @@ class Question:
         if self.values is None:
             return unserved.sum(axis=1)
         beyond = np.searchsorted(self.values, self.values + 2 * self.eps * (1 + _SLACK), side="right")
-        return _intervals(unserved, beyond)
+        counts = np.zeros(len(unserved), dtype=np.int64)
+        _intervals(unserved, beyond, counts)
+        return counts
 
     def with_map(self, weights: Array) -> int:
         """The number of values that the affine map with these weights (p,) leaves needed."""
@@ -110,9 +112,8 @@ def search(question: Question, *, shift: float | None = None, work: float = 2e7)
 
 
 @compiled
-def _intervals(unserved, beyond):
+def _intervals(unserved, beyond, counts):
     """`Question.needed` for ascending values; beyond[j] is the first point that an interval from point j on misses."""
-    counts = np.zeros(unserved.shape[0], dtype=np.int64)
     for row in range(unserved.shape[0]):
         j = 0
         while j < unserved.shape[1]:
@@ -121,7 +122,6 @@ def _intervals(unserved, beyond):
                 j = beyond[j]
             else:
                 j += 1
-    return counts
 
 
 def _fitted(question: Question) -> Array:
