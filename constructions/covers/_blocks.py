@@ -43,7 +43,8 @@ def blocks(points: Array, weight: Array | None = None) -> Blocks:
     count = -(-k // SIDE)
     shapes = (count, n, SIDE), (count, SIDE), (count,), (n, count), (n, count)
     made = Blocks(*(np.zeros(shape) for shape in shapes))
-    _fill(points, np.ones(k) if weight is None else weight, *made)
+    weight = np.ones(k) if weight is None else np.ascontiguousarray(weight)
+    _fill(np.ascontiguousarray(points), weight, *made)
     return made
 
 
@@ -92,7 +93,8 @@ def _fill(points, weight, into, weights, total, middle, half):  # pragma: no cov
         for a in range(n):
             low, high = np.inf, -np.inf
             for s in range(SIDE):
-                low, high = min(low, into[b, a, s]), max(high, into[b, a, s])
+                place = into[b, a, s]
+                low, high = min(low, place), max(high, place)
             middle[a, b] = (low + high) / 2
             half[a, b] = (high - low) / 2
 

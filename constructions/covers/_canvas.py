@@ -79,9 +79,7 @@ class Canvas:
     def split(self, middle: Array, radius: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(bad, good): indices of the open samples that a cell with values within `radius` of `middle` must miss, as
         far as a connected cell could meet them first, and of those that it may hold."""
-        close = np.empty(len(self.values), bool)
-        within(self.values, middle, radius, close)
-        close &= ~self.wall
+        close = within(self.values, middle, radius) & ~self.wall
         bad, good = ~(self.done | close), close & ~self.done
         nodes = bad[: self.grid].reshape(self.shape)
         met = np.zeros(self.shape, bool)
@@ -97,9 +95,7 @@ class Canvas:
         """Boundary points (k, n) of a cell, in the domain and on grid lines, that no cell holds; and (k,) whether they
         lie on a wall."""
         points = self._crossings(center, shape)
-        covered = np.empty(len(points), bool)
-        held(points, self._centers, self._shapes, self.count, covered)
-        points = points[~covered]
+        points = points[~held(points, self._centers, self._shapes, self.count)]
         if not self.walled:
             return points, np.zeros(len(points), bool)
         outside = ((points <= self.lower) | (points >= self.upper)).any(axis=1)

@@ -117,14 +117,11 @@ def _search(
     few, whole = (blocks(bad[::thin]), blocks(good[::every], weight[::every])), (blocks(bad), blocks(good, weight))
     if ball_only:
         seeds = np.array([rounded(theta, n) for theta in seeds])
-    marks = scores(seeds, flat, *few)
     found = []
-    for i in np.argsort(-marks, kind="stable")[: effort.starts]:
-        noise = _noise(rng, effort.steps, n, ball_only)
-        found.append(climb(seeds[i], marks[i], flat, *few, noise, _WIDE)[0])
-    marks = scores(np.array(found), flat, *whole)
-    i = int(marks.argmax())
-    return climb(found[i], marks[i], flat, *whole, _noise(rng, effort.steps // 2, n, ball_only), _NARROW)
+    for i in np.argsort(-scores(seeds, flat, *few), kind="stable")[: effort.starts]:
+        found.append(climb(seeds[i], flat, *few, _noise(rng, effort.steps, n, ball_only), _WIDE)[0])
+    best = found[scores(np.array(found), flat, *whole).argmax()]
+    return climb(best, flat, *whole, _noise(rng, effort.steps // 2, n, ball_only), _NARROW)
 
 
 def _noise(rng: np.random.Generator, steps: int, n: int, ball_only: bool) -> Array:

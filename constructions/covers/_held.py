@@ -1,13 +1,15 @@
-"""Which points ellipsoids {x : |A (x - c)| < 1} hold, compiled."""
+"""Which points ellipsoids {x : |A (x - c)| < 1} hold."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from approx._compile import compiled
 
 __all__ = ["foremost", "held", "holds", "within"]
 
+Array = NDArray[np.float64]
 _SURELY = 1 - 1e-9
 _CHUNK = 16  # points that are next to each other
 
@@ -39,45 +41,49 @@ def holds(points, centers, shapes, c, done, found):  # pragma: no cover - compil
         found[k] = not done[k] and _square(points, k, centers, shapes, c) < 1.0
 
 
+def held(points: Array, centers: Array, shapes: Array, count: int) -> NDArray[np.bool_]:
+    """(k,) whether one of the first `count` cells holds the point, and not just at its boundary."""
+    found = np.empty(len(points), np.bool_)
+    near, scratch = np.arange(count - 1, -1, -1), np.empty((3, points.shape[1]))
+    near = near[: _meeting(points, 0, len(points), centers, shapes, near, *scratch, near)]
+    _held(points, centers, shapes, near, np.empty_like(near), *scratch, found)
+    return found
+
+
 @compiled
-def held(points, centers, shapes, count, found):  # pragma: no cover - compiled
-    """Into found (k,): whether one of the first `count` cells holds the point, and not just at its boundary."""
+def _held(points, centers, shapes, near, nearer, middle, half, turned, found):  # pragma: no cover - compiled
     total = points.shape[0]
-    near, nearer = np.empty(count, np.int64), np.empty(count, np.int64)
-    for c in range(count):
-        near[c] = count - 1 - c
-    several = _meeting(points, 0, total, centers, shapes, near, count, near)
     for start in range(0, total, _CHUNK):
-        stop = min(start + _CHUNK, total)
-        few = _meeting(points, start, stop, centers, shapes, near, several, nearer)
+        stop = start + _CHUNK if start + _CHUNK < total else total
+        few = _meeting(points, start, stop, centers, shapes, near, middle, half, turned, nearer)
         for k in range(start, stop):
             found[k] = False
             for turn in range(few):
-                c = nearer[turn]
-                if _square(points, k, centers, shapes, c) < _SURELY:
+                if _square(points, k, centers, shapes, nearer[turn]) < _SURELY:
                     found[k] = True
                     break
 
 
 @compiled
-def _meeting(points, start, stop, centers, shapes, cells, total, found):  # pragma: no cover - compiled
-    """Into the head of `found`: which of cells[:total] may meet the box around points[start:stop]; how many."""
+def _meeting(points, start, stop, centers, shapes, cells, middle, half, turned, found):  # pragma: no cover - compiled
+    """Into the head of `found`, which may be `cells`: which of these may meet the box around points[start:stop]; how
+    many. The three arrays before it are scratch."""
     n, count = points.shape[1], 0
-    middle, half, turned = np.empty(n), np.empty(n), np.empty(n)
     for j in range(n):
         low, high = np.inf, -np.inf
         for k in range(start, stop):
-            low, high = min(low, points[k, j]), max(high, points[k, j])
+            place = points[k, j]
+            low, high = min(low, place), max(high, place)
         middle[j], half[j] = (low + high) / 2, (high - low) / 2
-    for turn in range(total):
-        c = cells[turn]
+    for c in cells:
         # The tangent of |A (x - c)|^2 at the middle of the box, a lower bound, at the corner where it is least.
         least = 0.0
         for i in range(n):
-            turned[i] = 0.0
+            entry = 0.0
             for j in range(n):
-                turned[i] += shapes[c, i, j] * (middle[j] - centers[c, j])
-            least += turned[i] * turned[i]
+                entry += shapes[c, i, j] * (middle[j] - centers[c, j])
+            turned[i] = entry
+            least += entry * entry
         for j in range(n):
             slope = 0.0
             for i in range(n):
@@ -89,22 +95,15 @@ def _meeting(points, start, stop, centers, shapes, cells, total, found):  # prag
     return count
 
 
-@compiled
-def within(values, middle, radius, found):  # pragma: no cover - compiled
-    """Into found (k,): |values - middle| <= radius."""
-    for k in range(values.shape[0]):
-        total = 0.0
-        for j in range(values.shape[1]):
-            gap = values[k, j] - middle[j]
-            total += gap * gap
-        found[k] = total <= radius * radius
+def within(values: Array, middle: Array, radius: float) -> NDArray[np.bool_]:
+    """(k,) |values - middle| <= radius."""
+    total = 0.0
+    for part, center in zip(values.T, middle, strict=True):  # the last axis is a slow one to sum over
+        total += np.square(part - center)
+    return total <= radius * radius
 
 
-@compiled
-def foremost(rank, done, wall):  # pragma: no cover - compiled
+def foremost(rank: Array, done: NDArray[np.bool_], wall: NDArray[np.bool_]) -> int:
     """Where rank (k,) is largest among samples neither done nor wall; -1 without any."""
-    best = -1
-    for k in range(rank.shape[0]):
-        if not (done[k] or wall[k]) and (best < 0 or rank[k] > rank[best]):
-            best = k
-    return best
+    open_ones = np.flatnonzero(~(done | wall))
+    return int(open_ones[rank[open_ones].argmax()]) if len(open_ones) else -1

@@ -11,11 +11,13 @@ Parameters are flat: the n (n + 1)/2 entries of the lower triangle L by rows, th
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from approx._compile import compiled
-from constructions.covers._blocks import SIDE, bounds, values
+from constructions.covers._blocks import SIDE, Blocks, bounds, values
 from constructions.covers._evolution import GOAL, adapt, mutate
 
 __all__ = ["ball", "climb", "quadrics", "rounded", "scores", "shape_of", "span"]
@@ -57,11 +59,7 @@ def _at(form, slope, offsets, k):  # pragma: no cover - compiled
 
 
 @compiled
-def span(theta, flat, offsets):  # pragma: no cover - compiled
-    """The least and the largest q at the offsets (k, n) from the anchor; inf and -inf without any."""
-    n = offsets.shape[1]
-    form, slope = np.empty((n, n)), np.empty(n)
-    _form(theta, flat, form, slope)
+def _range(form, slope, offsets):  # pragma: no cover - compiled
     low, high = np.inf, -np.inf
     for k in range(offsets.shape[0]):
         value = _at(form, slope, offsets, k)
@@ -70,16 +68,28 @@ def span(theta, flat, offsets):  # pragma: no cover - compiled
     return low, high
 
 
+def span(theta: Array, flat: float, offsets: Array) -> tuple[float, float]:
+    """The least and the largest q at the offsets (k, n) from the anchor; inf and -inf without any."""
+    return _range(*_quadric(theta, flat, offsets.shape[1]), offsets)
+
+
+def _quadric(theta: Array, flat: float, n: int) -> tuple[Array, Array]:
+    form, slope = np.empty((n, n)), np.empty(n)
+    _form(theta, flat, form, slope)
+    return form, slope
+
+
 @compiled
 def _score(theta, flat, bad, good, form, slope, low, high, q, lanes):  # pragma: no cover - compiled
-    """The weight of the good points that the largest quadric without bad points holds; -1 if it misses its anchor.
+    """The weight of the good points that the largest quadric without bad points holds, -1 if it misses its anchor; and
+    the level of that quadric.
 
     low, high (at least as many as blocks), q, lanes (SIDE,) : scratch
     """
     _form(theta, flat, form, slope)
     level = _level(form, slope, bad, low, high, q)
     if level <= 0.0:
-        return -1.0
+        return -1.0, level
     count = good.points.shape[0]
     bounds(form, slope, good.middle, good.half, low, high)
     for s in range(SIDE):
@@ -94,7 +104,7 @@ def _score(theta, flat, bad, good, form, slope, low, high, q, lanes):  # pragma:
                 lanes[s] += good.weight[k, s] if q[s] < level else 0.0
     for s in range(SIDE):
         whole += lanes[s]
-    return whole
+    return whole, level
 
 
 @compiled
@@ -108,68 +118,57 @@ def _level(form, slope, bad, low, high, q):  # pragma: no cover - compiled
     for k in range(count):
         if low[k] < least:
             first, least = k, low[k]
-    values(form, slope, bad.points[first], q)
     level = np.inf
-    for s in range(SIDE):
-        level = min(level, q[s])
-    for k in range(count):
+    for turn in range(-1, count):
+        k = turn if turn >= 0 else first
         if level <= 0.0:
             break
-        if low[k] < level and k != first:
+        if low[k] < level and turn != first:
             values(form, slope, bad.points[k], q)
             for s in range(SIDE):
                 level = min(level, q[s])
     return level
 
 
-@compiled
-def scores(thetas, flat, bad, good):  # pragma: no cover - compiled
+def scores(thetas: Array, flat: float, bad: Blocks, good: Blocks) -> Array:
     """(c,) the score of every row of `thetas`, by blocks of bad and of good offsets from the anchor."""
-    form, slope, low, high, q, lanes = _scratch(bad, good)
-    found = np.empty(thetas.shape[0])
-    for i in range(thetas.shape[0]):
-        found[i] = _score(thetas[i], flat, bad, good, form, slope, low, high, q, lanes)
-    return found
+    scratch = _scratch(bad, good)
+    return np.array([_score(theta, flat, bad, good, *scratch)[0] for theta in thetas])
+
+
+def climb(theta: Array, flat: float, bad: Blocks, good: Blocks, noise: Array, sigma: float) -> tuple[Array, float]:
+    """A local search from `theta`: the best parameters found, and their score. noise (steps, p) standard normal."""
+    scratch, theta, p, n = _scratch(bad, good), theta.copy(), len(theta), bad.points.shape[1]
+    best, level = _score(theta, flat, bad, good, *scratch)
+    if 0.0 < level < np.inf:  # the same quadric with level 1
+        theta[: p - n] /= math.sqrt(level)
+        theta[p - n :] /= level
+    squares = np.square(theta).tolist()
+    lengths, tilt = math.sqrt(sum(squares[: p - n])), math.sqrt(sum(squares[p - n :]))
+    factor = np.diag([lengths] * (p - n) + [tilt + lengths] * n)
+    return theta, _climb(theta, best, flat, bad, good, noise, sigma, factor, np.empty(p), np.empty(p), *scratch)
+
+
+def _scratch(bad: Blocks, good: Blocks) -> tuple[Array, ...]:
+    n, count = bad.points.shape[1], max(1, len(bad.points), len(good.points))
+    return np.empty((n, n)), np.empty(n), np.empty(count), np.empty(count), np.empty(SIDE), np.empty(SIDE)
 
 
 @compiled
-def climb(theta, best, flat, bad, good, noise, sigma):  # pragma: no cover - compiled
-    """A local search from `theta` with score `best`: (theta, score). noise (steps, p) standard normal."""
-    form, slope, low, high, q, lanes = _scratch(bad, good)
-    n, p = slope.shape[0], theta.shape[0]
-    theta = theta.copy()
-    _form(theta, flat, form, slope)
-    level = _level(form, slope, bad, low, high, q)
-    if 0.0 < level < np.inf:  # the same quadric with level 1
-        for k in range(p):
-            theta[k] /= level if k >= p - n else np.sqrt(level)
-    lengths, tilt = 0.0, 0.0
-    for k in range(p):
-        if k < p - n:
-            lengths += theta[k] * theta[k]
-        else:
-            tilt += theta[k] * theta[k]
-    lengths, tilt = np.sqrt(lengths), np.sqrt(tilt)
-    factor = np.zeros((p, p))
-    for k in range(p):
-        factor[k, k] = lengths if k < p - n else tilt + lengths
+def _climb(
+    theta, best, flat, bad, good, noise, sigma, factor, trial, step, form, slope, low, high, q, lanes
+):  # pragma: no cover - compiled
+    """The score after improving `theta` in place, by steps shaped by `factor` (p, p); all arrays after it are scratch."""
     success = GOAL
-    trial, step = np.empty(p), np.empty(p)
     for row in range(noise.shape[0]):
         mutate(theta, factor, sigma, noise[row], trial, step)
-        value = _score(trial, flat, bad, good, form, slope, low, high, q, lanes)
+        value, _ = _score(trial, flat, bad, good, form, slope, low, high, q, lanes)
         sigma, success = adapt(factor, sigma, success, value > best, noise[row], step)
         if value >= best:
             best = value
-            for k in range(p):  # assigning a slice takes seconds to compile
+            for k in range(theta.shape[0]):  # assigning a slice takes seconds to compile
                 theta[k] = trial[k]
-    return theta, best
-
-
-@compiled
-def _scratch(bad, good):  # pragma: no cover - compiled
-    n, count = bad.points.shape[1], max(1, bad.points.shape[0], good.points.shape[0])
-    return np.empty((n, n)), np.empty(n), np.empty(count), np.empty(count), np.empty(SIDE), np.empty(SIDE)
+    return best
 
 
 def ball(dim: int) -> Array:
@@ -197,9 +196,7 @@ def rounded(theta: Array, dim: int) -> Array:
 
 def shape_of(theta: Array, flat: float, level: float, anchor: Array) -> tuple[Array, Array]:
     """Centre c (n,) and matrix A (n, n) of {x : q(x - anchor) < level} = {x : |A (x - c)| < 1}."""
-    n = len(anchor)
-    form, slope = np.empty((n, n)), np.empty(n)
-    _form(theta, flat, form, slope)
+    form, slope = _quadric(theta, flat, len(anchor))
     back = np.linalg.solve(form, slope)
     radius = np.sqrt(level + slope @ back)
     return anchor - back, np.ascontiguousarray(np.linalg.cholesky(form).T / radius)
