@@ -53,7 +53,7 @@ class CellIndex:
         """x (k, n) float64 -> (k,) index of the first cell that holds each point, -1 where none does."""
         if self._index is None:
             return np.full(len(x), -1, dtype=np.int64)
-        points = np.ascontiguousarray(x)
+        points = np.require(x, requirements=["C", "W"])  # read-only arrays would have kernels of their own
         return self._index.find(points, _turned(points, self._frame))[0]
 
 

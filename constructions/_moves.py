@@ -241,16 +241,17 @@ def _clear_of_lower(points: Array, lifted: Array, floor: float, u: Array) -> Arr
 @compiled
 def _nearest_lower(points, lifted, height, clear):  # pragma: no cover - compiled
     for i in range(points.shape[0]):
-        reach = 0.0
-        for a in range(points.shape[1]):
-            reach += (lifted[i, a] - points[i, a]) ** 2
-        reach = np.sqrt(reach)
-        best = np.inf
-        for j in range(i + 1, points.shape[0]):
-            if reach + height[i] - height[j] >= best:
+        top, best = -np.inf, np.inf  # top: the height of the point itself, and its distance
+        for j in range(i, points.shape[0]):
+            if top - height[j] >= best:
                 break  # all further points are lower still
             square = 0.0
             for a in range(points.shape[1]):
-                square += (lifted[i, a] - points[j, a]) ** 2
-            best = min(best, np.sqrt(square))
+                gap = lifted[i, a] - points[j, a]
+                square += gap * gap
+            distance = np.sqrt(square)
+            if j == i:
+                top = distance + height[i]
+            elif distance < best:
+                best = distance
         clear[i] = best
