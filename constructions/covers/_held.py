@@ -97,7 +97,7 @@ def _meeting(points, start, stop, centers, shapes, cells, middle, half, turned, 
 
 def within(values: Array, middle: Array, radius: float) -> NDArray[np.bool_]:
     """(k,) |values - middle| <= radius."""
-    total = 0.0
+    total = np.zeros(len(values))
     for part, center in zip(values.T, middle, strict=True):  # the last axis is a slow one to sum over
         total += np.square(part - center)
     return total <= radius * radius

@@ -158,7 +158,7 @@ def _scratch(bad: Blocks, good: Blocks) -> tuple[Array, ...]:
 def _climb(
     theta, best, flat, bad, good, noise, sigma, factor, trial, step, form, slope, low, high, q, lanes
 ):  # pragma: no cover - compiled
-    """The score after improving `theta` in place, by steps shaped by `factor` (p, p); all arrays after it are scratch."""
+    """The score after improving `theta` in place by steps of shape `factor` (p, p); the arrays after it are scratch."""
     success = GOAL
     for row in range(noise.shape[0]):
         mutate(theta, factor, sigma, noise[row], trial, step)
