@@ -72,7 +72,7 @@ class Bins:
                 order, keys = np.arange(len(bins)), bins
                 if spread:
                     keys = np.empty_like(bins)
-                    _sort(bins, len(self._starts) - 1, order, keys)
+                    _sort(bins, len(self._starts) - 1, np.zeros(_RANGES + 2, np.int64), order, keys)
                 cells = (self._starts, self._lists, self._table.reshape(-1), self._table.shape[1])
                 tests.append(_find(points[part].reshape(-1), points.shape[1], order, keys, *cells, found[part]))
                 found[part] = np.where(found[part] < 0, -1, self._ids[found[part]])
@@ -156,12 +156,14 @@ def _fill(
 
 
 @compiled
-def _sort(bins, total, order, keys):  # pragma: no cover - compiled
-    """Points by ranges of bins that are small enough for what belongs to a range to stay in the cache."""
+def _sort(bins, total, place, order, keys):  # pragma: no cover - compiled
+    """Points by ranges of bins that are small enough for what belongs to a range to stay in the cache.
+
+    place (_RANGES + 2,): zeros
+    """
     shift = 0
     while total >> shift > _RANGES:
         shift += 1
-    place = np.zeros(_RANGES + 2, np.int64)
     for k in range(bins.shape[0]):
         place[(bins[k] >> shift) + 1] += 1
     for r in range(1, place.shape[0]):

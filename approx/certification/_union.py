@@ -97,78 +97,66 @@ def _weigh(starts: NDArray[np.int64], constants: Array, gradients: Array, weight
     """
     first, counts, dim = starts[:-1], np.diff(starts), gradients.shape[1]
     least = np.minimum.reduceat(constants, first)
-    places = np.where(constants == np.repeat(least, counts), np.arange(len(constants)), len(constants))
-    best = np.minimum.reduceat(places, first)
+    worst = np.full((len(counts), dim), np.nan)
     rows = np.flatnonzero(least < 0.0)
-    known = np.minimum(best, len(constants) - 1)
-    leading = gradients[known]
+    if not len(rows):
+        return worst
+    place = np.arange(len(constants)) - np.repeat(first, counts)
+    best = np.minimum.reduceat(np.where(constants == np.repeat(least, counts), place, MOST), first)[rows]
+    leading = gradients[first[rows] + best]
     signs = np.where(leading > 0.0, 1.0, -1.0)
-    columns = np.repeat(signs, counts, axis=0) * (np.repeat(leading, counts, axis=0) - gradients)
-    costs = constants - np.repeat(least, counts) - 2.0 * columns.sum(axis=1)  # inf stays inf: it never enters
-    memory = np.empty((dim + 2) * (MOST + 2 * dim + 1)), np.empty(dim + 1, np.int64)
-    worst = np.full(leading.shape, np.nan)
-    _solve(rows, starts, best, columns, costs, np.abs(leading), *memory, weights, worst)
-    return signs * worst
+
+    # Columns: the weights, the part of each component that is not in the first basis, the part that is, the right
+    # side. Rows: the components, the sum of the weights, the costs.
+    entries = np.flatnonzero(np.repeat(least < 0.0, counts))
+    box, place, most = np.repeat(np.arange(len(rows)), counts[rows]), place[entries], int(counts[rows].max())
+    tableaus = np.zeros((len(rows), dim + 2, most + 2 * dim + 1))
+    columns = signs[box] * (leading[box] - gradients[entries])
+    tableaus[box, :dim, place] = columns
+    tableaus[box, dim, place] = 1.0
+    # inf stays inf: such a column never enters.
+    tableaus[box, dim + 1, place] = constants[entries] - least[rows][box] - 2.0 * columns.sum(axis=1)
+    axes = np.arange(dim)
+    tableaus[:, axes, most + axes], tableaus[:, axes, most + dim + axes] = -1.0, 1.0
+    tableaus[:, dim + 1, most : most + dim] = 4.0
+    tableaus[:, :dim, -1], tableaus[:, dim, -1] = np.abs(leading), 1.0
+    basis = np.concatenate([np.tile(most + dim + axes, (len(rows), 1)), best[:, None]], axis=1)
+    _pivot(tableaus, basis)
+
+    k, row = np.nonzero(basis < most)
+    weights[first[rows][k] + basis[k, row]] = np.maximum(tableaus[k, row, -1], 0.0)
+    worst[rows] = signs * (tableaus[:, dim + 1, most : most + dim] / 2 - 1)
+    return worst
 
 
 @compiled
-def _solve(rows, starts, best, columns, costs, sides, tableau, basis, weights, worst):  # pragma: no cover - compiled
-    """The simplex method on these rows. The tableau is flat; its columns are the weights, the part of each component
-    that is not in the first basis, the part that is, and the right side; its last row are the costs."""
-    dim = columns.shape[1]
-    for k in rows:
-        start = starts[k]
-        count = starts[k + 1] - start
-        width = count + 2 * dim + 1
-        right = width - 1
-        ones = dim * width  # the row for the sum of the weights
-        cost = ones + width
-        for p in range(cost + width):
-            tableau[p] = 0.0
-        for e in range(count):
-            tableau[ones + e] = 1.0
-            tableau[cost + e] = costs[start + e]
-            for a in range(dim):
-                tableau[a * width + e] = columns[start + e, a]
-        for a in range(dim):
-            part = count + a
-            tableau[a * width + part] = -1.0
-            tableau[a * width + part + dim] = 1.0
-            tableau[a * width + right] = sides[k, a]
-            tableau[cost + part] = 4.0
-            basis[a] = part + dim
-        tableau[ones + right] = 1.0
-        basis[dim] = best[k] - start
+def _pivot(tableaus, basis):  # pragma: no cover - compiled
+    """The simplex method on each of the tableaus (k, rows, columns), with the columns that are in the basis."""
+    count, height, width = tableaus.shape
+    for k in range(count):
         for _ in range(_PIVOTS):
             enter, least = -1, -1e-13
-            for column in range(right):
-                value = tableau[cost + column]
+            for column in range(width - 1):
+                value = tableaus[k, height - 1, column]
                 if value < least:
                     enter, least = column, value
             if enter < 0:
                 break
             leave, least = -1, np.inf
-            for row in range(dim + 1):
-                entry = tableau[row * width + enter]
+            for row in range(height - 1):
+                entry = tableaus[k, row, enter]
                 if entry > 1e-12:
-                    value = tableau[row * width + right] / entry
+                    value = tableaus[k, row, width - 1] / entry
                     if value < least:
                         leave, least = row, value
             if leave < 0:
                 break
-            basis[leave] = enter
-            pivot = leave * width
-            entry = tableau[pivot + enter]
+            basis[k, leave] = enter
+            entry = tableaus[k, leave, enter]
             for column in range(width):
-                tableau[pivot + column] /= entry
-            for row in range(dim + 2):
-                factor = tableau[row * width + enter]
+                tableaus[k, leave, column] /= entry
+            for row in range(height):
+                factor = tableaus[k, row, enter]
                 if row != leave and factor != 0.0:
                     for column in range(width):
-                        tableau[row * width + column] -= factor * tableau[pivot + column]
-        for row in range(dim + 1):
-            value = tableau[row * width + right]
-            if basis[row] < count and value > 0.0:
-                weights[start + basis[row]] = value
-        for a in range(dim):
-            worst[k, a] = tableau[cost + count + a] / 2 - 1
+                        tableaus[k, row, column] -= factor * tableaus[k, leave, column]
