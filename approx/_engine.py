@@ -24,13 +24,12 @@ from numpy.typing import NDArray
 from approx._compile import compiled
 from approx._rescale import IDENTITY, STEP, cut, rescale
 from approx._threads import for_slices
-from approx._tiles import BYTES, ROWS, SIDE, affine_tile, square_tile
+from approx._tiles import BYTES, REGISTERS, ROWS, SIDE, affine_tile, square_tile
 
 __all__ = ["NARROW", "Activation", "Run", "chain", "growing", "layers", "unfolded"]
 
 NARROW = 16
 LONG = 8  # layers; a kernel of their own saves shorter runs 100 ns a point at most, and takes over a third of a second
-_REGISTERS = 31
 _TILES = 4
 BLOCK = 64  # of the kernels for growing runs
 _compile = compiled(fastmath={"contract"})
@@ -58,7 +57,7 @@ def layers(
     if _has_own_kernel(weights) or (count == 1 and (code, square) in needed):
         points = _padded(points, (len(points), square))
         weights, biases = _padded(weights, (count, square, square)), _padded(biases, (count, square))
-        side = min(SIDE, _REGISTERS // (square + 1))
+        side = max(1, min(SIDE, (REGISTERS - 1) // (square + 1)))
         kernel = _square(code, square, side, _TILES)
         values = _run(kernel, (square,), _TILES * side * lanes, points, square, activation, weights, biases)
         return np.ascontiguousarray(values[:, :width])

@@ -1,21 +1,36 @@
 """Matrix products in vector registers, written as LLVM vectors for the compiled engine.
 
 Points lie side by side in the lanes of a vector, coordinates in the rows of a state (d, block). A tile multiplies a
-matrix with a few vectors of points and keeps all its sums in registers; on machines with shorter vectors LLVM splits
-them. Every entry is bias + w_1 x_1 + ... + w_d x_d, added from left to right with fused multiply-add, so it does not
+matrix with a few vectors of points and keeps all its sums in registers, of which processors have different kinds and
+numbers. Every entry is bias + w_1 x_1 + ... + w_d x_d, added from left to right with fused multiply-add, so it does not
 depend on where in the block a point stands.
 """
 
 from __future__ import annotations
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["BYTES", "ROWS", "SIDE", "affine_tile", "square_tile"]
+__all__ = ["BYTES", "REGISTERS", "ROWS", "SIDE", "affine_tile", "square_tile"]
 
-BYTES = 64  # of a vector
-ROWS, SIDE = 4, 4  # sums of an affine tile: rows and vectors
+
+def _registers() -> tuple[int, int]:
+    """Bytes of a vector register of this processor, and how many it has."""
+    try:
+        features = get_host_cpu_features()
+    except RuntimeError:  # not known for every system
+        features = {}
+    if features.get("avx512f"):
+        return 64, 32
+    if features.get("avx2"):
+        return 32, 16
+    return 16, 32 if features.get("neon") else 16
+
+
+BYTES, REGISTERS = _registers()
+ROWS, SIDE = 4, 4 if REGISTERS == 32 else 2  # sums of an affine tile: rows and vectors
 
 
 class _Vectors:

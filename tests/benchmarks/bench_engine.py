@@ -16,13 +16,13 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from torch import nn
 
-from approx._tiles import BYTES
+from approx._tiles import BYTES, REGISTERS
 from approx.activations import StepReLU, activation, activation_names
 from approx.networks import RadialNetwork, Stack
 from tests.benchmarks._timing import medians
 
 POINTS = 100_000
-_SUMS = 16
+_SUMS = REGISTERS - 4
 _LOOP = 20  # layers of the loop; its cost is that of one layer times their number
 
 
