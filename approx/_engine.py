@@ -57,12 +57,19 @@ def layers(
     if _has_own_kernel(weights) or (count == 1 and (code, square) in needed):
         points = _padded(points, (len(points), square))
         weights, biases = _padded(weights, (count, square, square)), _padded(biases, (count, square))
-        side = max(1, min(SIDE, (REGISTERS - 1) // (square + 1)))
-        kernel = _square(code, square, side, _TILES)
-        values = _run(kernel, (square,), _TILES * side * lanes, points, square, activation, weights, biases)
+        group, side = _tile(square)
+        kernel, rows = _square(code, square, group, side, _TILES), (square, square)
+        values = _run(kernel, rows, _TILES * side * lanes, points, square, activation, weights, biases)
         return np.ascontiguousarray(values[:, :width])
     rows = (max(width, inputs),) * 2
     return _run(_wide(_rescales(code)), rows, SIDE * lanes, points, width, activation, weights, biases)
+
+
+def _tile(width: int) -> tuple[int, int]:
+    """Rows and vectors whose sums fit into registers, beside the vectors of a coordinate and a weight. Few vectors need
+    too many loads: then rows are taken in groups."""
+    side = min(SIDE, (REGISTERS - 1) // (width + 1))
+    return (width, side) if side > 1 else (ROWS, min(SIDE, (REGISTERS - 1) // (ROWS + 1)))
 
 
 def _has_own_kernel(weights: NDArray) -> bool:
@@ -186,21 +193,21 @@ def _load(points, start, state):  # pragma: no cover - compiled
 
 
 @functools.cache
-def _square(code: int, d: int, side: int, tiles: int) -> Callable:
+def _square(code: int, d: int, group: int, side: int, tiles: int) -> Callable:
     formula = np.int64(code)  # for a Python number, which is a type of its own, all of `rescale` would be compiled anew
 
     @_compile
-    def kernel(points, weights, biases, _, shift, result, squares, factors, state):  # pragma: no cover - compiled
+    def kernel(points, weights, biases, _, shift, result, squares, factors, state, out):  # pragma: no cover - compiled
         width = side * (BYTES // points.itemsize)
         for start in range(0, points.shape[0], tiles * width):
             stop = _load(points, start, state)
             for layer in range(weights.shape[0]):
                 if code == STEP:
                     for k in range(0, tiles * width, width):
-                        square_tile(weights, biases, layer, state, squares, k, d, side, 1)
+                        square_tile(weights, biases, layer, state, out, squares, k, d, group, side, 1)
                 else:
                     for k in range(0, tiles * width, width):
-                        square_tile(weights, biases, layer, state, squares, k, d, side, 0)
+                        square_tile(weights, biases, layer, state, out, squares, k, d, group, side, 0)
                     if code != IDENTITY:
                         rescale(formula, shift, state, squares, factors)
             for k in range(start, stop):

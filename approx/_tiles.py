@@ -76,11 +76,8 @@ class _Vectors:
     def fma(self, a, b, c):
         return self.builder.call(self._fma, [a, b, c])
 
-    def square(self, values):
-        total = self.builder.fmul(values[0], values[0])
-        for value in values[1:]:
-            total = self.fma(value, value, total)
-        return total
+    def add_square(self, total, value):
+        return self.builder.fmul(value, value) if total is None else self.fma(value, value, total)
 
     def _cast(self, pointer):
         return self.builder.bitcast(pointer, self.vector.as_pointer())
@@ -91,41 +88,49 @@ def _literals(*values):
 
 
 @intrinsic(prefer_literal=True)
-def square_tile(typing, weights, biases, layer, state, squares, k, d, side, step):
+def square_tile(typing, weights, biases, layer, state, out, squares, k, d, group, side, step):
     """state[:, k : k + side * lanes] = weights[layer] @ it + biases[layer], in place.
 
-    weights (N, d, d), biases (N, d), state (d, block), squares (block,). With step = 1 vectors of squared length
-    below 1 become zero, otherwise the squared lengths go to `squares`. d, side and step are literal integers.
+    weights (N, d, d), biases (N, d), state and out (d, block), squares (block,). With step = 1 vectors of squared
+    length below 1 become zero, otherwise the squared lengths go to `squares`. d, group, side and step are literal
+    integers; `group` rows are summed at a time and, if that is not all of them, wait in `out`.
     """
-    if not _literals(d, side, step):
+    if not _literals(d, group, side, step):
         return None
-    rows, count, stepped = d.literal_value, side.literal_value, step.literal_value
-    signature = types.void(weights, biases, types.intp, state, squares, types.intp, d, side, step)
+    rows, together, count, stepped = d.literal_value, group.literal_value, side.literal_value, step.literal_value
+    signature = types.void(weights, biases, types.intp, state, out, squares, types.intp, d, group, side, step)
 
     def emit(context, builder, signature, values):
         kinds = signature.args
         v = _Vectors(context, builder, weights.dtype)
-        w, b, s, q = (v.array(kinds[i], values[i]) for i in (0, 1, 3, 4))
-        zero = ir.Constant(ir.IntType(64), 0)
-        matrix, bias = v.pointer(kinds[0], w, values[2], zero, zero), v.pointer(kinds[1], b, values[2], zero)
-        points = [v.pointer(kinds[3], s, ir.Constant(ir.IntType(64), i), values[5]) for i in range(rows)]
-        sums = [[v.spread(v.moved(bias, i))] * count for i in range(rows)]
-        for j in range(rows):
-            x = [v.load(v.moved(points[j], c * v.lanes)) for c in range(count)]
-            for i in range(rows):
-                entry = v.spread(v.moved(matrix, i * rows + j))
-                sums[i] = [v.fma(entry, x[c], sums[i][c]) for c in range(count)]
-        target = v.pointer(kinds[4], q, values[5])
+        w, b, s, o, q = (v.array(kinds[i], values[i]) for i in (0, 1, 3, 4, 5))
+        row, k = [ir.Constant(ir.IntType(64), i) for i in range(rows)], values[6]
+        matrix, bias = v.pointer(kinds[0], w, values[2], row[0], row[0]), v.pointer(kinds[1], b, values[2], row[0])
+        points, waiting = ([v.pointer(kinds[p], a, row[i], k) for i in range(rows)] for p, a in ((3, s), (4, o)))
+        squares, sums = [None] * count, {}
+        for start in range(0, rows, together):
+            group = range(start, min(start + together, rows))
+            for i in group:
+                sums[i] = [v.spread(v.moved(bias, i))] * count
+            for j in range(rows):
+                x = [v.load(v.moved(points[j], c * v.lanes)) for c in range(count)]
+                for i in group:
+                    entry = v.spread(v.moved(matrix, i * rows + j))
+                    sums[i] = [v.fma(entry, x[c], sums[i][c]) for c in range(count)]
+            for i in group:
+                squares = [v.add_square(total, value) for total, value in zip(squares, sums[i], strict=True)]
+                if len(group) < rows:
+                    for c in range(count):
+                        v.store(sums[i][c], v.moved(waiting[i], c * v.lanes))
+        target = v.pointer(kinds[5], q, k)
         for c in range(count):
-            column = [row[c] for row in sums]
-            square = v.square(column)
-            if stepped:
-                small = builder.fcmp_ordered("<", square, v.one)  # false for NaN, which is kept
-                column = [builder.select(small, v.zero, value) for value in column]
-            else:
-                v.store(square, v.moved(target, c * v.lanes))
+            small = builder.fcmp_ordered("<", squares[c], v.one)  # false for NaN, which is kept
+            if not stepped:
+                v.store(squares[c], v.moved(target, c * v.lanes))
             for i in range(rows):
-                v.store(column[i], v.moved(points[i], c * v.lanes))
+                value = sums[i][c] if together >= rows else v.load(v.moved(waiting[i], c * v.lanes))
+                value = builder.select(small, v.zero, value) if stepped else value
+                v.store(value, v.moved(points[i], c * v.lanes))
         return context.get_dummy_value()
 
     return signature, emit

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from approx import _engine
+from approx import _engine, _tiles
 from approx._rescale import IDENTITY, STEP, code
 from approx._threads import for_slices
 from approx.activations import ShiftedReLU
@@ -71,6 +71,49 @@ def test_stack_kernel(width):
     values, expected = step_layers(x, weights, biases), plain_stack(x, weights, biases)
     np.testing.assert_allclose(values, expected, rtol=1e-11, atol=1e-12)
     assert (step_layers(x, weights[:0], biases[:0]) == x).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("activation", [(STEP, 0.0), code(ShiftedReLU(0.5))])
+def test_values_do_not_depend_on_how_many_sums_a_processor_keeps(monkeypatch, activation, dtype):
+    rng = np.random.default_rng(3)
+    x, biases = rng.normal(size=(100, 5)).astype(dtype), rng.normal(size=(9, 5)).astype(dtype)
+    weights = (rng.normal(size=(9, 5, 5)) / 2).astype(dtype)
+    found = []
+    for tile in ((5, 2), (4, 1), (2, 3)):  # rows and vectors at a time
+        monkeypatch.setattr(_engine, "_tile", lambda width, tile=tile: tile)
+        found.append(_engine.layers(x, weights, biases, activation))
+    assert (found[0] == found[1]).all() and (found[0] == found[2]).all()
+    assert len(np.unique(found[0], axis=0)) > 50
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        ({"avx2": True, "avx512f": True}, (64, 32)),
+        ({"avx2": True}, (32, 16)),
+        ({"neon": True}, (16, 32)),
+        (None, (16, 16)),
+    ],
+)
+def test_registers_of_processors(monkeypatch, features, expected):
+    def known():
+        if features is None:
+            raise RuntimeError("unknown host")
+        return features
+
+    monkeypatch.setattr(_tiles, "get_host_cpu_features", known)
+    assert _tiles._registers() == expected
+
+
+@pytest.mark.parametrize("registers", [16, 32])
+def test_sums_fit_into_registers(monkeypatch, registers):
+    monkeypatch.setattr(_engine, "REGISTERS", registers)
+    monkeypatch.setattr(_engine, "SIDE", registers // 8)
+    for width in range(1, _engine.NARROW + 1):
+        rows, vectors = _engine._tile(width)
+        assert 1 <= rows <= width or rows == _tiles.ROWS
+        assert min(rows, width) * vectors + vectors < registers and vectors >= 2
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
