@@ -194,8 +194,6 @@ def _load(points, start, state):  # pragma: no cover - compiled
 
 @functools.cache
 def _square(code: int, d: int, group: int, side: int, tiles: int) -> Callable:
-    formula = np.int64(code)  # for a Python number, which is a type of its own, all of `rescale` would be compiled anew
-
     @_compile
     def kernel(points, weights, biases, _, shift, result, squares, factors, state, out):  # pragma: no cover - compiled
         width = side * (BYTES // points.itemsize)
@@ -208,8 +206,8 @@ def _square(code: int, d: int, group: int, side: int, tiles: int) -> Callable:
                 else:
                     for k in range(0, tiles * width, width):
                         square_tile(weights, biases, layer, state, out, squares, k, d, group, side, 0)
-                    if code != IDENTITY:
-                        rescale(formula, shift, state, squares, factors)
+                    if code != IDENTITY:  # a constant: its formula alone is compiled, for vectors
+                        rescale(code, shift, state, squares, factors)
             for k in range(start, stop):
                 for i in range(d):
                     result[k, i] = state[i, k - start]
