@@ -31,6 +31,7 @@ __all__ = ["NARROW", "Activation", "Run", "chain", "growing", "layers", "unfolde
 NARROW = 16
 LONG = 8  # layers; a kernel of their own saves shorter runs 100 ns a point at most, and takes over a third of a second
 _TILES = 4
+_ROW = 256  # bytes of a block's rows, in kernels for any width: tiles of every processor
 BLOCK = 64  # of the kernels for growing runs
 _compile = compiled(fastmath={"contract"})
 Activation = tuple[int, float]
@@ -62,7 +63,7 @@ def layers(
         values = _run(kernel, rows, _TILES * side * lanes, points, square, activation, weights, biases)
         return np.ascontiguousarray(values[:, :width])
     rows = (max(width, inputs),) * 2
-    return _run(_wide(_rescales(code)), rows, SIDE * lanes, points, width, activation, weights, biases)
+    return _run(_wide(_rescales(code)), rows, _ROW // points.itemsize, points, width, activation, weights, biases)
 
 
 def _tile(width: int) -> tuple[int, int]:
@@ -143,7 +144,7 @@ def unfolded(points: NDArray, weights: NDArray, biases: NDArray, activation: Act
     """The layers of `growing` with any activation and without the last map: (k, w) -> (k, w + N), newest first."""
     width = points.shape[1] + weights.shape[0]
     kernel, rows = _unfolded(_rescales(activation[0])), (width, *weights.shape[1:])
-    return _run(kernel, rows, SIDE * BYTES // points.itemsize, points, width, activation, weights, biases)
+    return _run(kernel, rows, _ROW // points.itemsize, points, width, activation, weights, biases)
 
 
 def _rescales(code: int) -> bool:
@@ -218,12 +219,15 @@ def _square(code: int, d: int, group: int, side: int, tiles: int) -> Callable:
 @_compile
 def _affine(weights, biases, layer, state, out, squares):  # pragma: no cover - compiled
     """out[:o] = weights[layer] @ state[:i] + biases[layer], and the squared lengths of the columns."""
-    height = weights.shape[1]
+    height, block = weights.shape[1], squares.shape[0]
+    width = SIDE * (BYTES // state.itemsize)
     for i in range(0, height - ROWS + 1, ROWS):
-        affine_tile(weights, biases, layer, state, out, i, 0, ROWS)
+        for k in range(0, block, width):
+            affine_tile(weights, biases, layer, state, out, i, k, ROWS)
     for i in range(height - height % ROWS, height):
-        affine_tile(weights, biases, layer, state, out, i, 0, 1)
-    for k in range(squares.shape[0]):
+        for k in range(0, block, width):
+            affine_tile(weights, biases, layer, state, out, i, k, 1)
+    for k in range(block):
         squares[k] = 0
     for i in range(height):
         for k in range(squares.shape[0]):

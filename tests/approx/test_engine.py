@@ -79,11 +79,14 @@ def test_values_do_not_depend_on_how_many_sums_a_processor_keeps(monkeypatch, ac
     rng = np.random.default_rng(3)
     x, biases = rng.normal(size=(100, 5)).astype(dtype), rng.normal(size=(9, 5)).astype(dtype)
     weights = (rng.normal(size=(9, 5, 5)) / 2).astype(dtype)
+    x[0, 0], x[1, 1] = np.nan, np.inf
     found = []
     for tile in ((5, 2), (4, 1), (2, 3)):  # rows and vectors at a time
         monkeypatch.setattr(_engine, "_tile", lambda width, tile=tile: tile)
         found.append(_engine.layers(x, weights, biases, activation))
-    assert (found[0] == found[1]).all() and (found[0] == found[2]).all()
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    assert np.isnan(found[0][:2]).any() and np.isfinite(found[0][2:]).all()
     assert len(np.unique(found[0], axis=0)) > 50
 
 
