@@ -67,10 +67,13 @@ def layers(
 
 
 def _tile(width: int) -> tuple[int, int]:
-    """Rows and vectors whose sums fit into registers, beside the vectors of a coordinate and a weight. Few vectors need
-    too many loads: then rows are taken in groups."""
+    """Rows and vectors whose sums fit into registers, beside the vectors of a coordinate and a weight. If that leaves one
+    vector, for which weights are loaded too often, rows are taken in groups, beside the squared lengths so far."""
     side = min(SIDE, (REGISTERS - 1) // (width + 1))
-    return (width, side) if side > 1 else (ROWS, min(SIDE, (REGISTERS - 1) // (ROWS + 1)))
+    if side > 1:
+        return width, side
+    groups = -(-width // ((REGISTERS - 1) // SIDE - 2))
+    return -(-width // groups), SIDE
 
 
 def _has_own_kernel(weights: NDArray) -> bool:
@@ -207,8 +210,10 @@ def _square(code: int, d: int, group: int, side: int, tiles: int) -> Callable:
                 else:
                     for k in range(0, tiles * width, width):
                         square_tile(weights, biases, layer, state, out, squares, k, d, group, side, 0)
-                    if code != IDENTITY:  # a constant: its formula alone is compiled, for vectors
-                        rescale(code, shift, state, squares, factors)
+                if group < d:
+                    state, out = out, state
+                if code not in (STEP, IDENTITY):  # a constant: its formula alone is compiled, for vectors
+                    rescale(code, shift, state, squares, factors)
             for k in range(start, stop):
                 for i in range(d):
                     result[k, i] = state[i, k - start]

@@ -8,6 +8,8 @@ depend on where in the block a point stands.
 
 from __future__ import annotations
 
+import functools
+
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba.core import cgutils, types
@@ -89,11 +91,11 @@ def _literals(*values):
 
 @intrinsic(prefer_literal=True)
 def square_tile(typing, weights, biases, layer, state, out, squares, k, d, group, side, step):
-    """state[:, k : k + side * lanes] = weights[layer] @ it + biases[layer], in place.
+    """weights[layer] @ state[:, k : k + side * lanes] + biases[layer] in its place, or in `out` if group < d.
 
     weights (N, d, d), biases (N, d), state and out (d, block), squares (block,). With step = 1 vectors of squared
     length below 1 become zero, otherwise the squared lengths go to `squares`. d, group, side and step are literal
-    integers; `group` rows are summed at a time and, if that is not all of them, wait in `out`.
+    integers; `group` rows are summed at a time.
     """
     if not _literals(d, group, side, step):
         return None
@@ -106,7 +108,7 @@ def square_tile(typing, weights, biases, layer, state, out, squares, k, d, group
         w, b, s, o, q = (v.array(kinds[i], values[i]) for i in (0, 1, 3, 4, 5))
         row, k = [ir.Constant(ir.IntType(64), i) for i in range(rows)], values[6]
         matrix, bias = v.pointer(kinds[0], w, values[2], row[0], row[0]), v.pointer(kinds[1], b, values[2], row[0])
-        points, waiting = ([v.pointer(kinds[p], a, row[i], k) for i in range(rows)] for p, a in ((3, s), (4, o)))
+        points, results = ([v.pointer(kinds[p], a, row[i], k) for i in range(rows)] for p, a in ((3, s), (4, o)))
         squares, sums = [None] * count, {}
         for start in range(0, rows, together):
             group = range(start, min(start + together, rows))
@@ -119,18 +121,24 @@ def square_tile(typing, weights, biases, layer, state, out, squares, k, d, group
                     sums[i] = [v.fma(entry, x[c], sums[i][c]) for c in range(count)]
             for i in group:
                 squares = [v.add_square(total, value) for total, value in zip(squares, sums[i], strict=True)]
-                if len(group) < rows:
+                if together < rows:
                     for c in range(count):
-                        v.store(sums[i][c], v.moved(waiting[i], c * v.lanes))
-        target = v.pointer(kinds[5], q, k)
-        for c in range(count):
-            small = builder.fcmp_ordered("<", squares[c], v.one)  # false for NaN, which is kept
-            if not stepped:
-                v.store(squares[c], v.moved(target, c * v.lanes))
-            for i in range(rows):
-                value = sums[i][c] if together >= rows else v.load(v.moved(waiting[i], c * v.lanes))
-                value = builder.select(small, v.zero, value) if stepped else value
+                        v.store(sums[i][c], v.moved(results[i], c * v.lanes))
+        places = [(i, c) for i in range(rows) for c in range(count)]
+        small = [builder.fcmp_ordered("<", square, v.one) for square in squares]  # false for NaN, which is kept
+        if not stepped:
+            for c in range(count):
+                v.store(squares[c], v.moved(v.pointer(kinds[5], q, k), c * v.lanes))
+        if together >= rows:
+            for i, c in places:
+                value = builder.select(small[c], v.zero, sums[i][c]) if stepped else sums[i][c]
                 v.store(value, v.moved(points[i], c * v.lanes))
+        elif stepped:  # seldom any
+            some = builder.bitcast(functools.reduce(builder.or_, small), ir.IntType(v.lanes))
+            with builder.if_then(builder.icmp_unsigned("!=", some, ir.Constant(ir.IntType(v.lanes), 0)), likely=False):
+                for i, c in places:
+                    place = v.moved(results[i], c * v.lanes)
+                    v.store(builder.select(small[c], v.zero, v.load(place)), place)
         return context.get_dummy_value()
 
     return signature, emit

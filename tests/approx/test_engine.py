@@ -115,8 +115,8 @@ def test_sums_fit_into_registers(monkeypatch, registers):
     monkeypatch.setattr(_engine, "SIDE", registers // 8)
     for width in range(1, _engine.NARROW + 1):
         rows, vectors = _engine._tile(width)
-        assert 1 <= rows <= width or rows == _tiles.ROWS
-        assert min(rows, width) * vectors + vectors < registers and vectors >= 2
+        assert 1 <= rows <= width and vectors >= 2
+        assert (rows + (1 if rows == width else 2)) * vectors < registers
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
