@@ -111,15 +111,15 @@ def square_tile(typing, weights, biases, layer, state, out, squares, k, d, group
         points, results = ([v.pointer(kinds[p], a, row[i], k) for i in range(rows)] for p, a in ((3, s), (4, o)))
         squares, sums = [None] * count, {}
         for start in range(0, rows, together):
-            group = range(start, min(start + together, rows))
-            for i in group:
+            part = range(start, min(start + together, rows))
+            for i in part:
                 sums[i] = [v.spread(v.moved(bias, i))] * count
             for j in range(rows):
                 x = [v.load(v.moved(points[j], c * v.lanes)) for c in range(count)]
-                for i in group:
+                for i in part:
                     entry = v.spread(v.moved(matrix, i * rows + j))
                     sums[i] = [v.fma(entry, x[c], sums[i][c]) for c in range(count)]
-            for i in group:
+            for i in part:
                 squares = [v.add_square(total, value) for total, value in zip(squares, sums[i], strict=True)]
                 if together < rows:
                     for c in range(count):
