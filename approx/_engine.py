@@ -67,8 +67,8 @@ def layers(
 
 
 def _tile(width: int) -> tuple[int, int]:
-    """Rows and vectors whose sums fit into registers, beside the vectors of a coordinate and of a weight. If these are
-    fewer than two, which takes too many loads, rows go in groups, beside the squared lengths so far."""
+    """Rows and vectors whose sums fit into registers, beside a coordinate and a weight. With fewer than two vectors too
+    many weights are loaded: then rows go in groups, beside the squared lengths so far."""
     side = min(SIDE, (REGISTERS - 1) // (width + 1))
     if side > 1:
         return width, side
