@@ -177,7 +177,7 @@ def _sort(bins, total, place, order, keys):  # pragma: no cover - compiled
 @compiled
 def _find(points, dim, order, keys, starts, lists, cells, width, found):  # pragma: no cover - compiled
     """Points and cells are flat; found is the place of a cell in them."""
-    count, entries, tests = order.shape[0], lists.shape[0], 0
+    count, tests = order.shape[0], 0
     for q in range(count):
         # What the next points need is fetched while this one is decided.
         if q + 24 < count:
@@ -189,7 +189,7 @@ def _find(points, dim, order, keys, starts, lists, cells, width, found):  # prag
             prefetch(lists, ahead + 8)
         if q + 8 < count:
             ahead = starts[keys[q + 8]]
-            for e in range(ahead, ahead + 8 if ahead + 8 < entries else entries):
+            for e in range(ahead, min(ahead + 8, lists.shape[0])):
                 prefetch(cells, lists[e] * width)
         k, key = order[q], keys[q]
         found[k] = -1

@@ -188,12 +188,12 @@ def _aligned(rows: int, columns: int, dtype: np.dtype) -> NDArray:
 
 @_compile
 def _load(points, start, state):  # pragma: no cover - compiled
-    count, block = points.shape[0], state.shape[1]
-    for k in range(block):
-        row = start + k if start + k < count else start
+    stop = min(start + state.shape[1], points.shape[0])
+    for k in range(state.shape[1]):
+        row = start + k if start + k < stop else start
         for j in range(points.shape[1]):
             state[j, k] = points[row, j]
-    return start + block if start + block < count else count
+    return stop
 
 
 @functools.cache
@@ -235,7 +235,7 @@ def _affine(weights, biases, layer, state, out, squares):  # pragma: no cover - 
     for k in range(block):
         squares[k] = 0
     for i in range(height):
-        for k in range(squares.shape[0]):
+        for k in range(block):
             squares[k] += out[i, k] * out[i, k]
 
 

@@ -351,23 +351,15 @@ def _bounds(rows, starts, cells, low, high, values, errors, caps, up, bounds, pi
                 continue
             largest = 0.0
             for j in range(dim):
-                value = values[i, j]
-                above, below = high[row, j] - value, value - low[row, j]
-                part = above if above > below else below
-                if part > largest:
-                    largest = part
+                largest = max(largest, high[row, j] - values[i, j], values[i, j] - low[row, j])
             length = largest
             if dim > 1 and 0.0 < largest < np.inf:
                 total = 0.0
                 for j in range(dim):
-                    value = values[i, j]
-                    above, below = high[row, j] - value, value - low[row, j]
-                    part = (above if above > below else below) / largest
+                    part = max(high[row, j] - values[i, j], values[i, j] - low[row, j]) / largest
                     total += part * part
                 length = largest * np.sqrt(total)
-            size = (length * up + errors[i]) * up
-            if size > caps[i]:
-                size = caps[i]
+            size = min(caps[i], (length * up + errors[i]) * up)
             if size > bound:
                 bound = size
                 piece = i

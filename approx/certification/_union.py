@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from approx._compile import compiled
 
-__all__ = ["MOST", "expanded", "held"]
+__all__ = ["MOST", "expanded", "held", "places"]
 
 Array = NDArray[np.float64]
 
@@ -58,6 +58,11 @@ def expanded(middle: Array, half: Array, offsets: Array, matrices: Array | None)
     return value, np.einsum("epn,en->ep", np.abs(matrices), half), np.einsum("epn,ep->en", matrices, value)
 
 
+def places(starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of the entries of compressed rows: the number of each within its row."""
+    return np.arange(starts[-1]) - np.repeat(starts[:-1], np.diff(starts))
+
+
 def _measure(
     middle: Array, half: Array, offsets: Array, matrices: Array | None, scale: Array
 ) -> tuple[Array, Array, Array]:
@@ -83,7 +88,7 @@ def _prove(
     size = np.add.reduceat(np.where(used, weights * sizes, 0.0), first)
     components = np.add.reduceat(weights[:, None] * gradients, first)
     total += 2.0 * np.abs(components).sum(axis=1)
-    last = np.maximum.reduceat(np.where(used, np.arange(len(used)) - np.repeat(first, counts), -1), first)
+    last = np.maximum.reduceat(np.where(used, places(starts), -1), first)
     slack = (8 * (gradients.shape[1] + rows + counts) + 64) * 2.0**-52
     return np.where(total + slack * size < 0.0, last, -1)
 
@@ -101,7 +106,7 @@ def _weigh(starts: NDArray[np.int64], constants: Array, gradients: Array, weight
     rows = np.flatnonzero(least < 0.0)
     if not len(rows):
         return worst
-    place = np.arange(len(constants)) - np.repeat(first, counts)
+    place = places(starts)
     best = np.minimum.reduceat(np.where(constants == np.repeat(least, counts), place, MOST), first)[rows]
     leading = gradients[first[rows] + best]
     signs = np.where(leading > 0.0, 1.0, -1.0)

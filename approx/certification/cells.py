@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from approx import _checks
 from approx._compile import compiled
-from approx.certification._union import MOST, held
+from approx.certification._union import MOST, held, places
 from approx.covers import Cover
 
 __all__ = ["Cells", "Lists", "take_lists"]
@@ -214,8 +214,7 @@ class Cells:
             new_closed[rows] = last >= 0
             needed = sizes.copy()
             needed[rows[last >= 0]] = last[last >= 0] + 1
-            place = np.arange(len(new_cells)) - np.repeat(new_starts[:-1], sizes)
-            new_cells = new_cells[place < np.repeat(needed, sizes)]
+            new_cells = new_cells[places(new_starts) < np.repeat(needed, sizes)]
             new_starts[1:] = np.cumsum(needed)
         return (new_starts, new_cells, new_closed), blurred, cuts
 

@@ -54,7 +54,7 @@ def held(points: Array, centers: Array, shapes: Array, count: int) -> NDArray[np
 def _held(points, centers, shapes, near, nearer, middle, half, turned, found):  # pragma: no cover - compiled
     total = points.shape[0]
     for start in range(0, total, _CHUNK):
-        stop = start + _CHUNK if start + _CHUNK < total else total
+        stop = min(start + _CHUNK, total)
         few = _meeting(points, start, stop, centers, shapes, near, middle, half, turned, nearer)
         for k in range(start, stop):
             found[k] = False

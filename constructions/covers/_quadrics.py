@@ -119,7 +119,7 @@ def _level(form, slope, bad, low, high, q):  # pragma: no cover - compiled
         if low[k] < least:
             first, least = k, low[k]
     level = np.inf
-    for turn in range(-1, count):
+    for turn in range(-1, count):  # the most promising block comes first
         k = turn if turn >= 0 else first
         if level <= 0.0:
             break

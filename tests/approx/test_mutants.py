@@ -139,7 +139,7 @@ MUTANTS = [
      "        proper = ~(low > high)\n        return", nothing_known),
     ("_boxes", "return (norm(gap) * self._up + error) * self._up",
      "return norm(gap) * self._up * self._up", value_errors),
-    ("_boxes", "size = (length * up + errors[i]) * up", "size = length * up", value_errors),
+    ("_boxes", "size = min(caps[i], (length * up + errors[i]) * up)", "size = min(caps[i], length * up)", value_errors),
     ("_boxes", "return np.maximum((size - error) * self._down, 0.0), highest, decided",
      "return np.maximum(size * self._down, 0.0), highest, decided", value_errors),
     ("_boxes", "return ~(norm(gap) > self.ball.radius * self._wide)",
