@@ -59,7 +59,7 @@ def layers(
         points = _padded(points, (len(points), square))
         weights, biases = _padded(weights, (count, square, square)), _padded(biases, (count, square))
         group, side = _tile(square)
-        kernel, rows = _square(code, square, group, side, _TILES), (square, square)
+        kernel, rows = _square(code, square, group, side), (square, square)
         values = _run(kernel, rows, _TILES * side * lanes, points, square, activation, weights, biases)
         return np.ascontiguousarray(values[:, :width])
     rows = (max(width, inputs),) * 2
@@ -197,18 +197,19 @@ def _load(points, start, state):  # pragma: no cover - compiled
 
 
 @functools.cache
-def _square(code: int, d: int, group: int, side: int, tiles: int) -> Callable:
+def _square(code: int, d: int, group: int, side: int) -> Callable:
     @_compile
     def kernel(points, weights, biases, _, shift, result, squares, factors, state, out):  # pragma: no cover - compiled
         width = side * (BYTES // points.itemsize)
-        for start in range(0, points.shape[0], tiles * width):
+        block = _TILES * width
+        for start in range(0, points.shape[0], block):
             stop = _load(points, start, state)
             for layer in range(weights.shape[0]):
                 if code == STEP:
-                    for k in range(0, tiles * width, width):
+                    for k in range(0, block, width):
                         square_tile(weights, biases, layer, state, out, squares, k, d, group, side, 1)
                 else:
-                    for k in range(0, tiles * width, width):
+                    for k in range(0, block, width):
                         square_tile(weights, biases, layer, state, out, squares, k, d, group, side, 0)
                 if group < d:
                     state, out = out, state
