@@ -198,6 +198,8 @@ def _load(points, start, state):  # pragma: no cover - compiled
 
 @functools.cache
 def _square(code: int, d: int, group: int, side: int) -> Callable:
+    step, rescales = code == STEP, _rescales(code)  # constants: what they exclude is not compiled
+
     @_compile
     def kernel(points, weights, biases, _, shift, result, squares, factors, state, out):  # pragma: no cover - compiled
         width = side * (BYTES // points.itemsize)
@@ -205,7 +207,7 @@ def _square(code: int, d: int, group: int, side: int) -> Callable:
         for start in range(0, points.shape[0], block):
             stop = _load(points, start, state)
             for layer in range(weights.shape[0]):
-                if code == STEP:
+                if step:
                     for k in range(0, block, width):
                         square_tile(weights, biases, layer, state, out, squares, k, d, group, side, 1)
                 else:
@@ -213,7 +215,7 @@ def _square(code: int, d: int, group: int, side: int) -> Callable:
                         square_tile(weights, biases, layer, state, out, squares, k, d, group, side, 0)
                 if group < d:
                     state, out = out, state
-                if code not in (STEP, IDENTITY):  # a constant: its formula alone is compiled, for vectors
+                if rescales:  # by the formula of this code alone, in loops over vectors
                     rescale(code, shift, state, squares, factors)
             for k in range(start, stop):
                 for i in range(d):

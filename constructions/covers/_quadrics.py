@@ -79,96 +79,90 @@ def _quadric(theta: Array, flat: float, n: int) -> tuple[Array, Array]:
     return form, slope
 
 
-@compiled
-def _score(theta, flat, bad, good, form, slope, low, high, q, lanes):  # pragma: no cover - compiled
-    """The weight of the good points that the largest quadric without bad points holds, -1 if it misses its anchor; and
-    the level of that quadric.
-
-    low, high (at least as many as blocks), q, lanes (SIDE,) : scratch
-    """
-    _form(theta, flat, form, slope)
-    level = _level(form, slope, bad, low, high, q)
-    if level <= 0.0:
-        return -1.0, level
-    count = good.points.shape[0]
-    bounds(form, slope, good.middle, good.half, low, high)
-    for s in range(SIDE):
-        lanes[s] = 0.0
-    whole = 0.0
-    for k in range(count):
-        if high[k] < level:
-            whole += good.total[k]
-        elif low[k] < level:
-            values(form, slope, good.points[k], q)
-            for s in range(SIDE):
-                lanes[s] += good.weight[k, s] if q[s] < level else 0.0
-    for s in range(SIDE):
-        whole += lanes[s]
-    return whole, level
-
-
-@compiled
-def _level(form, slope, bad, low, high, q):  # pragma: no cover - compiled
-    """The least q of all bad points, or, once it is known not to be positive, some q <= 0."""
-    count = bad.points.shape[0]
-    if count == 0:
-        return np.inf
-    bounds(form, slope, bad.middle, bad.half, low, high)
-    first, least = 0, np.inf
-    for k in range(count):
-        if low[k] < least:
-            first, least = k, low[k]
-    level = np.inf
-    for turn in range(-1, count):  # the most promising block comes first
-        k = turn if turn >= 0 else first
-        if level <= 0.0:
-            break
-        if low[k] < level and turn != first:
-            values(form, slope, bad.points[k], q)
-            for s in range(SIDE):
-                level = min(level, q[s])
-    return level
-
-
 def scores(thetas: Array, flat: float, bad: Blocks, good: Blocks) -> Array:
-    """(c,) the score of every row of `thetas`, by blocks of bad and of good offsets from the anchor."""
-    scratch = _scratch(bad, good)
-    return np.array([_score(theta, flat, bad, good, *scratch)[0] for theta in thetas])
+    """(c,) the score of every row of `thetas`, by blocks of bad and of good offsets from the anchor: the weight of the
+    good points that the largest quadric without bad points holds, -1 if it misses its anchor."""
+    return np.array([_search(theta, -1.0, _none(theta), 0.0, _none(theta), flat, bad, good)[0] for theta in thetas])
 
 
 def climb(theta: Array, flat: float, bad: Blocks, good: Blocks, noise: Array, sigma: float) -> tuple[Array, float]:
     """A local search from `theta`: the best parameters found, and their score. noise (steps, p) standard normal."""
-    scratch, theta, p, n = _scratch(bad, good), theta.copy(), len(theta), bad.points.shape[1]
-    best, level = _score(theta, flat, bad, good, *scratch)
+    theta, p, n = theta.copy(), len(theta), bad.points.shape[1]
+    best, level = _search(theta, -1.0, _none(theta), 0.0, _none(theta), flat, bad, good)
     if 0.0 < level < np.inf:  # the same quadric with level 1
         theta[: p - n] /= math.sqrt(level)
         theta[p - n :] /= level
     squares = np.square(theta).tolist()
     lengths, tilt = math.sqrt(sum(squares[: p - n])), math.sqrt(sum(squares[p - n :]))
     factor = np.diag([lengths] * (p - n) + [tilt + lengths] * n)
-    return theta, _climb(theta, best, flat, bad, good, noise, sigma, factor, np.empty(p), np.empty(p), *scratch)
+    return theta, _search(theta, best, noise, sigma, factor, flat, bad, good)[0]
 
 
-def _scratch(bad: Blocks, good: Blocks) -> tuple[Array, ...]:
-    n, count = bad.points.shape[1], max(1, len(bad.points), len(good.points))
-    return np.empty((n, n)), np.empty(n), np.empty(count), np.empty(count), np.empty(SIDE), np.empty(SIDE)
+def _none(theta: Array) -> Array:
+    return np.empty((0, len(theta)))
+
+
+def _search(
+    theta: Array, best: float, noise: Array, sigma: float, factor: Array, flat: float, bad: Blocks, good: Blocks
+) -> tuple[float, float]:
+    p, n, count = len(theta), bad.points.shape[1], max(1, len(bad.points), len(good.points))
+    scratch = (np.empty(size) for size in (p, p, (n, n), n, count, count, SIDE, SIDE))
+    return _climb(theta, best, noise, sigma, factor, flat, bad, good, *scratch)
 
 
 @compiled
 def _climb(
-    theta, best, flat, bad, good, noise, sigma, factor, trial, step, form, slope, low, high, q, lanes
-):  # pragma: no cover - compiled
-    """The score after improving `theta` in place by steps of shape `factor` (p, p); the arrays after it are scratch."""
-    success = GOAL
-    for row in range(noise.shape[0]):
-        mutate(theta, factor, sigma, noise[row], trial, step)
-        value, _ = _score(trial, flat, bad, good, form, slope, low, high, q, lanes)
-        sigma, success = adapt(factor, sigma, success, value > best, noise[row], step)
+    theta, best, noise, sigma, factor, flat, bad, good, trial, step, form, slope, low, high, q, lanes
+):  # pragma: no cover - compiled  # fmt: skip
+    """Improve `theta`, whose score is `best`, in place by steps of shape `factor` (p, p); without noise (steps, p),
+    score it. The arrays after `good` are scratch.
+
+    Returns the score, and, of the last quadric looked at, the least q of all bad points or, once that is known not to
+    be positive, some q <= 0.
+    """
+    success, level, steps, blocks = GOAL, np.inf, noise.shape[0], bad.points.shape[0]
+    for row in range(max(1, steps)):
+        if steps > 0:
+            mutate(theta, factor, sigma, noise[row], trial, step)
+        else:
+            for k in range(theta.shape[0]):
+                trial[k] = theta[k]
+        _form(trial, flat, form, slope)
+        level, first, least = np.inf, 0, np.inf
+        bounds(form, slope, bad.middle, bad.half, low, high)
+        for k in range(blocks):
+            if low[k] < least:
+                first, least = k, low[k]
+        for turn in range(-min(1, blocks), blocks):  # the most promising block comes first
+            k = turn if turn >= 0 else first
+            if level <= 0.0:
+                break
+            if low[k] < level and turn != first:
+                values(form, slope, bad.points[k], q)
+                for s in range(SIDE):
+                    level = min(level, q[s])
+        value = -1.0
+        if level > 0.0:
+            value = 0.0
+            bounds(form, slope, good.middle, good.half, low, high)
+            for s in range(SIDE):
+                lanes[s] = 0.0
+            for k in range(good.points.shape[0]):
+                if high[k] < level:
+                    value += good.total[k]
+                elif low[k] < level:
+                    values(form, slope, good.points[k], q)
+                    for s in range(SIDE):
+                        lanes[s] += good.weight[k, s] if q[s] < level else 0.0
+            for s in range(SIDE):
+                value += lanes[s]
+        if steps > 0:
+            sigma, success = adapt(factor, sigma, success, value > best, noise[row], step)
         if value >= best:
             best = value
             for k in range(theta.shape[0]):  # assigning a slice takes seconds to compile
                 theta[k] = trial[k]
-    return best
+    return best, level
 
 
 def ball(dim: int) -> Array:
