@@ -93,7 +93,7 @@ def _quadratics(
     return gradient, q, bend, q + 4.0 * size + np.abs(gradient).sum(axis=1)
 
 
-@compiled
+@compiled(inline="always")
 def _with(start, sign, slopes, s, gradients, c, q, bend, size, limit, inside):  # pragma: no cover - compiled
     """sup over the box of sign (f_j - y_j) + t (limit - q), or + t (q - limit) outside, for a t that suits."""
     n = gradients.shape[1]

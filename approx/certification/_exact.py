@@ -58,7 +58,7 @@ def _grow(terms, count, value):  # pragma: no cover - compiled
     return kept
 
 
-@compiled
+@compiled(inline="always")
 def _condense(terms, count):  # pragma: no cover - compiled
     """The same sum in as few terms as one pass from the largest on gives."""
     for i in range(count - 1, 0, -1):

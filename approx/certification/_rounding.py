@@ -90,7 +90,7 @@ def spread(
     return Spread(shift[1:], rest, multiples, squared, terms, square)
 
 
-@compiled
+@compiled(inline="always")
 def _gamma(operations, unit):  # pragma: no cover - compiled
     """k u / (1 - k u), inf where it means nothing."""
     total = operations * unit

@@ -96,7 +96,7 @@ def _reduce(weights, biases, basis, rank, whole, eps):  # pragma: no cover - com
     return reduced, offsets, ranks, reflectors, tau
 
 
-@compiled
+@compiled(inline="always")
 def _pivoted(work, columns, order, allowed, reflectors, tau):  # pragma: no cover - compiled
     """QR with column pivoting, in place, until what remains is at most `allowed` in every column; the rank."""
     d = work.shape[0]
@@ -130,7 +130,7 @@ def _pivoted(work, columns, order, allowed, reflectors, tau):  # pragma: no cove
     return min(d, columns)
 
 
-@compiled
+@compiled(inline="always")
 def _reflect(reflectors, tau, k, matrix, first, last):  # pragma: no cover - compiled
     """matrix[:, first:last] <- H_k matrix[:, first:last]; v_k starts with an implicit 1 at row k."""
     d = matrix.shape[0]

@@ -47,7 +47,7 @@ def _form(theta, flat, form, slope):  # pragma: no cover - compiled
         form[i, i] += np.sqrt(steep) * flat + size * _RATIO
 
 
-@compiled
+@compiled(inline="always")
 def _at(form, slope, offsets, k):  # pragma: no cover - compiled
     total = 0.0
     for i in range(slope.shape[0]):
