@@ -41,7 +41,7 @@ def exact_affine(chain: Chain) -> list[list[Fraction]] | None:
     return exact if done == len(chain) else _integers(chain, done, exact)
 
 
-@compiled
+@compiled(inline="always")
 def _grow(terms, count, value):  # pragma: no cover - compiled
     """Add a number to terms[:count]; returns the new count, or -1 if there is no room. Every step is exact."""
     kept = 0
@@ -100,9 +100,9 @@ def _expansions(
                         p, error = product(w, x)
                         fits = fits and 1 / _FAR < abs(w) < _FAR and 1 / _FAR < abs(x) < _FAR
                         fits = fits and 1 / _FAR < abs(p) < _FAR
-                        count = _grow(terms, count, p)
-                        if count >= 0 and error != 0.0:
-                            count = _grow(terms, count, error)
+                        for value in (p, error):
+                            if count >= 0 and value != 0.0:
+                                count = _grow(terms, count, value)
                         if count < 0 or not fits:
                             break
                     if count < 0 or not fits:

@@ -261,7 +261,8 @@ def _follow(
                     for k in range(alive):
                         line[k] += w * source[k]
             if begin == end:
-                line[:alive] = shift
+                for k in range(alive):  # assigning a slice takes long to compile
+                    line[k] = shift
             if counted[row]:
                 for k in range(alive):
                     norm[k] += line[k] * line[k]

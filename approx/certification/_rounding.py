@@ -84,8 +84,9 @@ def spread(
     rest, multiples = np.zeros((2, int(chain.first_row[stop] - chain.first_row[first])))
     squared, terms = np.zeros((2, stop - first))
     square = run(
-        _spread, chain, stop - first, first, stop, *moves, states, carried, squares, sizes, extra, digits,
-        *FORMATS[digits or chain.digits][1:], captured, shift, rest, multiples, squared, terms,
+        _spread, chain, stop - first, first, stop, *moves, states, carried, squares, sizes, extra,
+        2.0**-digits if digits else 0.0, 2.0**digits, *FORMATS[digits or chain.digits][1:], captured, shift, rest,
+        multiples, squared, terms,
     )  # fmt: skip
     return Spread(shift[1:], rest, multiples, squared, terms, square)
 
@@ -99,7 +100,7 @@ def _gamma(operations, unit):  # pragma: no cover - compiled
 
 @compiled
 def _spread(
-    chain, first, stop, maps, defects, fixed, based, pull, keep, states, carried, squares, sizes, extra, digits,
+    chain, first, stop, maps, defects, fixed, based, pull, keep, states, carried, squares, sizes, extra, unit, most,
     smallest, largest, captured, shift, rest, multiples, squared, terms,
 ):  # pragma: no cover - compiled  # fmt: skip
     """As `spread`; returns q's part of it behind the span.
@@ -107,11 +108,10 @@ def _spread(
     maps, defects (rows, at least dim); fixed (rows,): no path leads from x to the row
     based (L,): -1 or which of pull (K, dim, width), keep (K, width, width) moves r into zeta, |B| and |I - M B|
     states (2, 7, width): that before the span, and working memory; shift (layers + 1, dim), with zeta before it
-    smallest, largest: the least normal and the largest number of the format
+    unit, most : 2^-p, 0 if nothing is rounded, and 2^p; smallest, largest: the least normal and the largest number
     """
     first_row, first_entry, column, weight, grid, bias, bias_grid, counted, _, retire = chain
     dim, origin = shift.shape[1], first_row[first]
-    unit, most = 2.0**-digits, 2.0**digits
     sides = 2.0 if captured else 1.0
     for i in range(stop - first):
         layer = first + i
@@ -143,7 +143,7 @@ def _spread(
             operations = count - 1.0 if powers else count
             ladders = varying == 1 and factor > 0.0
             base, ladder = error, 0.0
-            if digits == 0 or not counted[row]:
+            if unit == 0.0 or not counted[row]:
                 pass
             elif operations <= 0.0:  # one term, scaled by a power of two
                 if ladders:
@@ -156,7 +156,7 @@ def _spread(
                 else:
                     base += _gamma(operations, unit) * total + operations * smallest
                     multiple = 0.0
-            if digits > 0 and total > largest:
+            if unit > 0.0 and total > largest:
                 base = np.inf
             base += extra[row - origin]
             for a in range(dim):
