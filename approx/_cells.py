@@ -63,7 +63,7 @@ def common_frame(shapes: NDArray) -> NDArray[np.float64]:
     return np.linalg.eigh(np.einsum("kba,kbc->ac", scaled, scaled))[1]
 
 
-@compiled(inline="always")
+@compiled
 def holds(points, p, dim, cells, c, width):  # pragma: no cover - compiled
     """Whether the cell of `width` numbers from cells[c] on holds the point from points[p] on; both arrays are flat."""
     total = 0.0

@@ -13,7 +13,11 @@ __all__ = ["cache_folder", "compiled", "ready"]
 
 
 def compiled(function: Callable | None = None, **options: Any) -> Any:
-    """Decorator, with or without options of numba.njit. Without a writable cache every process compiles anew."""
+    """Decorator, with or without options of numba.njit. Without a writable cache every process compiles anew.
+
+    A function is optimised once by itself and once more within each that calls it, so what one kernel alone calls is
+    better inlined where types are found: inline="always".
+    """
     if function is None:
         return lambda inner: compiled(inner, **options)
     options = {"nogil": True, "error_model": "numpy", **options}

@@ -186,7 +186,7 @@ def _aligned(rows: int, columns: int, dtype: np.dtype) -> NDArray:
     return buffer[start : start + rows * columns].reshape(rows, columns)
 
 
-@compiled(fastmath={"contract"}, inline="always")
+@_compile
 def _load(points, start, state):  # pragma: no cover - compiled
     stop = min(start + state.shape[1], points.shape[0])
     for k in range(state.shape[1]):

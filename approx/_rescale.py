@@ -104,7 +104,7 @@ def rescale_one(code, shift, state, k, one):  # pragma: no cover - compiled
         state[i, k] = h * (state[i, k] / length)
 
 
-@compiled(fastmath={"contract"}, inline="always")
+@_compile
 def _factors(code, shift, squares, factors, far):  # pragma: no cover - compiled
     """h(r) / r, and 1 where that would lose digits; returns how many of those there are."""
     one = squares.dtype.type(1)

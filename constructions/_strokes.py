@@ -16,7 +16,7 @@ __all__ = ["climb", "gains", "mark", "matrix_of", "means", "tally"]
 Array = NDArray[np.float64]
 
 
-@compiled(inline="always")
+@compiled
 def _inverse(theta, n, shape):  # pragma: no cover - compiled
     """Into shape (n, n): the inverse of the lower triangle M, read by rows from theta[n:]; False if there is none."""
     for i in range(n):
@@ -31,7 +31,7 @@ def _inverse(theta, n, shape):  # pragma: no cover - compiled
     return True
 
 
-@compiled(inline="always")
+@compiled
 def _interval(lead, row, center, shape, start, step, count):  # pragma: no cover - compiled
     """The nodes [first, last) of a grid line that the ellipsoid |shape (x - center)| < 1 holds."""
     n = center.shape[0]
@@ -58,7 +58,7 @@ def _interval(lead, row, center, shape, start, step, count):  # pragma: no cover
     return int(first), int(last)
 
 
-@compiled(inline="always")
+@compiled
 def _gain(theta, lead, start, step, sums, shape):  # pragma: no cover - compiled
     """By how much the sum of squared errors falls when the ellipsoid is painted with the mean of the values."""
     n = lead.shape[1] + 1

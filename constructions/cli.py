@@ -8,6 +8,7 @@ Exit status: 0 success, 1 the error exceeds eps or is not proved to stay within 
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -52,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     is a status.
     """
     try:
-        argv = sys.argv[1:] if argv is None else argv
+        if argv is None:
+            gc.freeze()  # what is imported stays: collections need not go through it again and again
+            argv = sys.argv[1:]
         args = _parser().parse_args(argv or ["--help"])
         with plain_interrupts():
             status = args.run(args)

@@ -228,7 +228,7 @@ def take_lists(lists: Lists, rows: NDArray) -> Lists:
     return new_starts, cells[entries], closed[rows]
 
 
-@compiled(inline="always")
+@compiled
 def span(lower, upper, k, offsets, matrices, i):  # pragma: no cover - compiled
     """Squares of the least and largest |A_i x - u_i| on box k; unless A_i = I, on a box around the values A_i x."""
     near = 0.0

@@ -18,7 +18,7 @@ _SHARE = 1.0 / 12.0
 _STILL, _AGAIN = 1e-4, 0.1  # a step size that has fallen below the first starts anew from the second
 
 
-@compiled(inline="always")
+@compiled
 def mutate(theta, factor, sigma, noise, trial, step):  # pragma: no cover - compiled
     """Into trial (p,): theta + sigma factor noise; into step (p,): factor noise."""
     for i in range(theta.shape[0]):
@@ -28,7 +28,7 @@ def mutate(theta, factor, sigma, noise, trial, step):  # pragma: no cover - comp
         trial[i] = theta[i] + sigma * step[i]
 
 
-@compiled(inline="always")
+@compiled
 def adapt(factor, sigma, success, better, noise, step):  # pragma: no cover - compiled
     """The new sigma and share of successes after a trial; a better one stretches `factor` (p, p) along its step."""
     p = step.shape[0]

@@ -14,7 +14,7 @@ _SURELY = 1 - 1e-9
 _CHUNK = 16  # points that are next to each other
 
 
-@compiled(inline="always")
+@compiled
 def _square(points, k, centers, shapes, c):  # pragma: no cover - compiled
     """|A (x - c)|^2 of point k and cell c."""
     n, total = centers.shape[1], 0.0

@@ -232,7 +232,7 @@ def _retrace(choice: NDArray[np.int64], first: int, last: int) -> list[list[int]
     return [*coats, *_retrace(choice, k + 1, last - 1)]
 
 
-@compiled(inline="always")
+@compiled
 def _fits(least, most, low, high, j, eps):  # pragma: no cover - compiled
     """Whether one value serves what was between least and most, and position j too; takes it in if so."""
     total = 0.0
