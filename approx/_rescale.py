@@ -105,20 +105,6 @@ def rescale_one(code, shift, state, k, one):  # pragma: no cover - compiled
 
 
 @_compile
-def _factors(code, shift, squares, factors, far):  # pragma: no cover - compiled
-    """h(r) / r, and 1 where that would lose digits; returns how many of those there are."""
-    one = squares.dtype.type(1)
-    unusual = 0
-    for k in range(squares.shape[0]):
-        r = math.sqrt(squares[k])
-        h = profile(code, shift, r, one)
-        common = usual(h, r, far, one)
-        factors[k] = h / r if common else one
-        unusual += not common
-    return unusual
-
-
-@_compile
 def cut(state, squares):  # pragma: no cover - compiled
     """Apply Step-ReLU to the columns of state (d, block), given their squared lengths."""
     one = state.dtype.type(1)
@@ -132,12 +118,17 @@ def rescale(code, shift, state, squares, factors):  # pragma: no cover - compile
     """Likewise for other activations, none of which is the identity; factors is scratch."""
     one = state.dtype.type(1)
     far = state.dtype.type(FAR[1] if state.itemsize == 8 else FAR[0])
-    unusual = _factors(code, shift, squares, factors, far)
+    unusual = 0
+    for k in range(squares.shape[0]):
+        r = math.sqrt(squares[k])
+        h = profile(code, shift, r, one)
+        common = usual(h, r, far, one)
+        factors[k] = h / r if common else -one  # h >= 0
+        unusual += not common
     if unusual:
-        for k in range(state.shape[1]):
-            r = math.sqrt(squares[k])
-            h = profile(code, shift, r, one)
-            if not usual(h, r, far, one):
+        for k in range(squares.shape[0]):
+            if factors[k] == -one:
+                factors[k] = one
                 rescale_one(code, shift, state, k, one)
     for i in range(state.shape[0]):
         for k in range(state.shape[1]):
