@@ -59,14 +59,18 @@ def _interval(lead, row, center, shape, start, step, count):  # pragma: no cover
 
 
 @compiled
-def _gain(theta, lead, start, step, sums, shape):  # pragma: no cover - compiled
-    """By how much the sum of squared errors falls when the ellipsoid is painted with the mean of the values."""
+def _gain(theta, lead, start, step, sums, shape, total):  # pragma: no cover - compiled
+    """By how much the sum of squared errors falls when the ellipsoid is painted with the mean of the values.
+
+    shape (n, n), total (2 + m,): scratch
+    """
     n = lead.shape[1] + 1
     if not _inverse(theta, n, shape):
         return -np.inf
     center = theta[:n]
     count = sums.shape[1] - 1
-    total = np.zeros(sums.shape[2])
+    for c in range(sums.shape[2]):
+        total[c] = 0.0
     for row in range(lead.shape[0]):
         first, last = _interval(lead, row, center, shape, start, step, count)
         if first < last:
@@ -80,40 +84,49 @@ def _gain(theta, lead, start, step, sums, shape):  # pragma: no cover - compiled
     return gain
 
 
-@compiled
-def gains(thetas, lead, start, step, sums):  # pragma: no cover - compiled
+def gains(thetas: Array, lead: Array, start: float, step: float, sums: Array) -> Array:
     """(c,) the gain of every row of `thetas`: centre (n,), then a lower triangle M by rows; the ellipsoid is
     {c + M z : |z| < 1}. lead (rows, n - 1) places the grid lines, sums is from `tally`."""
-    n = lead.shape[1] + 1
-    shape = np.empty((n, n))
-    found = np.empty(thetas.shape[0])
-    for i in range(thetas.shape[0]):
-        found[i] = _gain(thetas[i], lead, start, step, sums, shape)
-    return found
+    none = np.empty((0, thetas.shape[1]))
+    rest = none, 0.0, none, lead, start, step, sums, *_scratch(thetas[0], sums)
+    return np.array([_climb(theta, -np.inf, *rest) for theta in thetas])
+
+
+def climb(
+    theta: Array, best: float, lead: Array, start: float, step: float, sums: Array, noise: Array, sigma: float
+) -> tuple[Array, float]:
+    """A local search from `theta` with gain `best`: (theta, gain). noise (steps, p) standard normal."""
+    theta, n = theta.copy(), lead.shape[1] + 1
+    factor = np.eye(len(theta)) * np.linalg.norm(theta[n:])
+    scratch = _scratch(theta, sums)
+    return theta, _climb(theta, best, noise, sigma, factor, lead, start, step, sums, *scratch)
+
+
+def _scratch(theta: Array, sums: Array) -> tuple[Array, ...]:
+    return np.empty_like(theta), np.empty_like(theta), np.empty((len(theta), len(theta))), np.empty(sums.shape[2])
 
 
 @compiled
-def climb(theta, best, lead, start, step, sums, noise, sigma):  # pragma: no cover - compiled
-    """A local search from `theta` with gain `best`: (theta, gain). noise (steps, p) standard normal."""
-    n, p = lead.shape[1] + 1, theta.shape[0]
-    theta = theta.copy()
-    factor = np.zeros((p, p))
-    size = 0.0
-    for k in range(n, p):
-        size += theta[k] * theta[k]
-    for k in range(p):
-        factor[k, k] = np.sqrt(size)
-    success = GOAL
-    shape, trial, moved = np.empty((n, n)), np.empty(p), np.empty(p)
-    for row in range(noise.shape[0]):
-        mutate(theta, factor, sigma, noise[row], trial, moved)
-        value = _gain(trial, lead, start, step, sums, shape)
-        sigma, success = adapt(factor, sigma, success, value > best, noise[row], moved)
+def _climb(
+    theta, best, noise, sigma, factor, lead, start, step, sums, trial, moved, shape, total
+):  # pragma: no cover - compiled
+    """Improve `theta`, whose gain is `best`, in place by steps of shape `factor` (p, p), and return its gain; without
+    noise (steps, p) the gain of `theta` itself. The arrays after `sums` are scratch."""
+    success, steps = GOAL, noise.shape[0]
+    for row in range(max(1, steps)):
+        if steps > 0:
+            mutate(theta, factor, sigma, noise[row], trial, moved)
+        else:
+            for k in range(theta.shape[0]):  # assigning a slice takes long to compile
+                trial[k] = theta[k]
+        value = _gain(trial, lead, start, step, sums, shape, total)
+        if steps > 0:
+            sigma, success = adapt(factor, sigma, success, value > best, noise[row], moved)
         if value >= best:
             best = value
-            for k in range(p):  # assigning a slice takes seconds to compile
+            for k in range(theta.shape[0]):
                 theta[k] = trial[k]
-    return theta, best
+    return best
 
 
 @compiled
@@ -121,25 +134,17 @@ def mark(center, shape, lead, start, step, owner, label):  # pragma: no cover - 
     """Write `label` into owner (rows, count) where the ellipsoid |shape (x - center)| < 1 lies."""
     for row in range(lead.shape[0]):
         first, last = _interval(lead, row, center, shape, start, step, owner.shape[1])
-        owner[row, first:last] = label
+        for k in range(first, last):
+            owner[row, k] = label
 
 
-@compiled
-def means(owner, weight, values, parts):  # pragma: no cover - compiled
+def means(owner: NDArray[np.int64], weight: Array, values: Array, parts: int) -> Array:
     """(parts, m) the mean of the values (rows, count, m) over the nodes of each owner; over all where it has none."""
-    m = values.shape[2]
-    total, sums = np.zeros(parts), np.zeros((parts, m))
-    for row in range(owner.shape[0]):
-        for k in range(owner.shape[1]):
-            total[owner[row, k]] += weight[row, k]
-            for c in range(m):
-                sums[owner[row, k], c] += weight[row, k] * values[row, k, c]
-    found = np.empty((parts, m))
-    for c in range(m):
-        everything = sums[:, c].sum() / total.sum()
-        for i in range(parts):
-            found[i, c] = sums[i, c] / total[i] if total[i] > 0.0 else everything
-    return found
+    owner, columns = owner.ravel(), np.moveaxis(values * weight[..., None], 2, 0)
+    total = np.bincount(owner, weight.ravel(), parts)
+    sums = np.stack([np.bincount(owner, column.ravel(), parts) for column in columns], axis=1)
+    bare = total == 0.0
+    return np.where(bare[:, None], sums.sum(axis=0) / total.sum(), sums / np.where(bare, 1.0, total)[:, None])
 
 
 @compiled
@@ -154,7 +159,8 @@ def tally(owner, painted, weight, values, middle, sums, squares):  # pragma: no 
     total = 0.0
     largest = 0.0
     for row in range(owner.shape[0]):
-        sums[row, 0, :] = 0.0
+        for c in range(2 + m):
+            sums[row, 0, c] = 0.0
         for k in range(owner.shape[1]):
             here = weight[row, k]
             error = 0.0

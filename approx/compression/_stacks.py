@@ -26,23 +26,26 @@ def reduce_stack(
     identity. A rank counts the columns of a pivoted QR factorisation of [b_i, W_i V] above the rounding level,
     2 d eps |[b_i, W_i]|_F, and is at least 1.
     """
-    start = np.zeros((weights.shape[1], weights.shape[1]), weights.dtype)
-    rank = weights.shape[1]
+    weights, biases = np.ascontiguousarray(weights), np.ascontiguousarray(biases)
+    count, d = biases.shape
+    start, rank = np.zeros((d, d), weights.dtype), d
     if basis is not None:
         rank = basis.shape[1]
         start[:, :rank] = basis
+    reduced, offsets, reflectors, tau = (np.zeros_like(array) for array in (weights, biases) * 2)
+    found = reduced, offsets, np.empty(count, np.int64), reflectors, tau
+    scratch = np.empty((d, d + 1), weights.dtype), np.empty((d, d + 1), weights.dtype), np.empty(d + 1, np.int64)
     eps = float(np.finfo(weights.dtype).eps)
-    return _reduce(np.ascontiguousarray(weights), np.ascontiguousarray(biases), start, rank, basis is None, eps)
+    _reduce(weights, biases, start, rank, basis is None, eps, *found, *scratch)
+    return found
 
 
 @compiled
-def _reduce(weights, biases, basis, rank, whole, eps):  # pragma: no cover - compiled
+def _reduce(
+    weights, biases, basis, rank, whole, eps, reduced, offsets, ranks, reflectors, tau, work, kept, order
+):  # pragma: no cover - compiled
+    """Fill the five arrays of `reduce_stack`; basis (d, d) begins with `rank` columns of it, unless it is `whole`."""
     count, d = biases.shape
-    reduced, offsets = np.zeros_like(weights), np.zeros_like(biases)
-    ranks = np.empty(count, np.int64)
-    reflectors, tau = np.zeros_like(weights), np.zeros_like(biases)
-    work, kept = np.empty((d, d + 1), weights.dtype), np.empty((d, d + 1), weights.dtype)
-    order = np.empty(d + 1, np.int64)
     # Plain loops: assignments to slices take seconds to compile.
     for i in range(count):
         total = 0.0  # |[b, W]|_F^2
@@ -93,7 +96,6 @@ def _reduce(weights, biases, basis, rank, whole, eps):  # pragma: no cover - com
             whole = False
         rank = found
         ranks[i] = found
-    return reduced, offsets, ranks, reflectors, tau
 
 
 @compiled(inline="always")
