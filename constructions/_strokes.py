@@ -88,7 +88,7 @@ def gains(thetas: Array, lead: Array, start: float, step: float, sums: Array) ->
     """(c,) the gain of every row of `thetas`: centre (n,), then a lower triangle M by rows; the ellipsoid is
     {c + M z : |z| < 1}. lead (rows, n - 1) places the grid lines, sums is from `tally`."""
     none = np.empty((0, thetas.shape[1]))
-    rest = none, 0.0, none, lead, start, step, sums, *_scratch(thetas[0], sums)
+    rest = none, 0.0, none, lead, start, step, sums, *_scratch(thetas[0], lead, sums)
     return np.array([_climb(theta, -np.inf, *rest) for theta in thetas])
 
 
@@ -98,12 +98,12 @@ def climb(
     """A local search from `theta` with gain `best`: (theta, gain). noise (steps, p) standard normal."""
     theta, n = theta.copy(), lead.shape[1] + 1
     factor = np.eye(len(theta)) * np.linalg.norm(theta[n:])
-    scratch = _scratch(theta, sums)
-    return theta, _climb(theta, best, noise, sigma, factor, lead, start, step, sums, *scratch)
+    return theta, _climb(theta, best, noise, sigma, factor, lead, start, step, sums, *_scratch(theta, lead, sums))
 
 
-def _scratch(theta: Array, sums: Array) -> tuple[Array, ...]:
-    return np.empty_like(theta), np.empty_like(theta), np.empty((len(theta), len(theta))), np.empty(sums.shape[2])
+def _scratch(theta: Array, lead: Array, sums: Array) -> tuple[Array, ...]:
+    n = lead.shape[1] + 1
+    return np.empty_like(theta), np.empty_like(theta), np.empty((n, n)), np.empty(sums.shape[2])
 
 
 @compiled

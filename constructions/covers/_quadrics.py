@@ -82,13 +82,13 @@ def _quadric(theta: Array, flat: float, n: int) -> tuple[Array, Array]:
 def scores(thetas: Array, flat: float, bad: Blocks, good: Blocks) -> Array:
     """(c,) the score of every row of `thetas`, by blocks of bad and of good offsets from the anchor: the weight of the
     good points that the largest quadric without bad points holds, -1 if it misses its anchor."""
-    return np.array([_search(theta, -1.0, _none(theta), 0.0, _none(theta), flat, bad, good)[0] for theta in thetas])
+    return np.array([_score(theta, flat, bad, good)[0] for theta in thetas])
 
 
 def climb(theta: Array, flat: float, bad: Blocks, good: Blocks, noise: Array, sigma: float) -> tuple[Array, float]:
     """A local search from `theta`: the best parameters found, and their score. noise (steps, p) standard normal."""
     theta, p, n = theta.copy(), len(theta), bad.points.shape[1]
-    best, level = _search(theta, -1.0, _none(theta), 0.0, _none(theta), flat, bad, good)
+    best, level = _score(theta, flat, bad, good)
     if 0.0 < level < np.inf:  # the same quadric with level 1
         theta[: p - n] /= math.sqrt(level)
         theta[p - n :] /= level
@@ -98,8 +98,9 @@ def climb(theta: Array, flat: float, bad: Blocks, good: Blocks, noise: Array, si
     return theta, _search(theta, best, noise, sigma, factor, flat, bad, good)[0]
 
 
-def _none(theta: Array) -> Array:
-    return np.empty((0, len(theta)))
+def _score(theta: Array, flat: float, bad: Blocks, good: Blocks) -> tuple[float, float]:
+    none = np.empty((0, len(theta)))
+    return _search(theta, -1.0, none, 0.0, none, flat, bad, good)
 
 
 def _search(
