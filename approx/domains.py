@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
@@ -265,14 +266,11 @@ def _span(low: float, high: float) -> str:
 def _unit_points(call: str, dim: int, count: int, seed: int) -> Array:
     """(count, dim) scrambled Sobol points strictly inside the unit cube."""
     count = _checks.count(call, "count", count, least=0, most=_MAX_SAMPLES)
-    seed = _checks.count(call, "seed", seed, least=0)
+    seed = _checks.count(call, "seed", seed, least=0, most=2**63 - 1)
     if count == 0:
         return np.empty((0, dim))
-    power = max(0, (count - 1).bit_length())
-    from scipy.stats import qmc  # takes a third of the time of `import approx`, and not all need it
-
-    points = qmc.Sobol(dim, scramble=True, seed=seed).random_base2(power)[:count]
-    return np.clip(points, 2.0**-40, 1 - 2.0**-40)
+    points = torch.quasirandom.SobolEngine(dim, scramble=True, seed=seed).draw(count, dtype=torch.float64)
+    return np.clip(points.numpy(), 2.0**-40, 1 - 2.0**-40)
 
 
 def _directions(unit: Array) -> Array:

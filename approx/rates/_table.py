@@ -111,7 +111,7 @@ class RateSeries:
     def _fit(self) -> tuple[float, float]:
         if len(self.eps) < 2:
             return math.nan, math.nan
-        from scipy.stats import linregress  # slow to import, see approx.domains
+        from scipy.stats import linregress  # slow to import
 
         line = linregress(-np.log(self.eps), np.log(self.layers))
         return float(line.slope), float(line.stderr) if len(self.eps) > 2 else math.nan

@@ -22,7 +22,7 @@ _POOL = 4  # candidates looked at for each that is taken
 
 
 def _halton(dim: int, count: int) -> Array:
-    from scipy.stats import qmc  # slow to import, see approx.domains
+    from scipy.stats import qmc  # slow to import
 
     return qmc.Halton(dim, scramble=False).random(count + 1)[1:]
 
