@@ -308,7 +308,7 @@ def test_where_an_affine_map_does_no_layer_is_built(target, eps):
 
 
 def test_where_an_affine_map_only_seems_to_do_cells_are_built():
-    spike = targets.from_expression("exp(-(1000*(x-0.7312345))^2)")
+    spike = targets.from_expression("exp(-(700*(x-0.7312345))^2)")
     assert build(spike, 0.4, samples=1000).hidden_layers >= 1  # not met by the points that the map is fitted to
     hidden = targets.from_numpy(
         lambda x: np.array([math.exp(-((1e3 * (v - 0.7)) ** 2)) for v in x[:, 0]]),
