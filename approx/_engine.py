@@ -3,10 +3,9 @@
 Points are taken in blocks, stored coordinate by coordinate, and pushed through all layers before the next block:
 weights stream from cache, and points fill the lanes of vectors. Long runs of constant width up to NARROW have a kernel
 per width and activation whose sums stay in registers (`_tiles`), which takes the single layer before such a run, too;
-all others share two, one for Step-ReLU and identity, one for the activations that rescale. A narrow affine map by
-itself is left to numpy. A kernel is compiled when it is first used. Every block is padded to full size, so a point's
-value does not depend on the batch it came in. Multiplications and additions are fused, so values can differ from
-torch's in the last bits.
+all others share one per activation. A narrow affine map by itself is left to numpy. A kernel is compiled when it is
+first used. Every block is padded to full size, so a point's value does not depend on the batch it came in.
+Multiplications and additions are fused, so values can differ from torch's in the last bits.
 
 An activation is given as (code, shift), see `_rescale.code`.
 """
@@ -34,6 +33,7 @@ _TILES = 4
 _ROW = 256  # bytes of a block's rows, in kernels for any width: tiles of every processor
 BLOCK = 64  # of the kernels for growing runs
 _compile = compiled(fastmath={"contract"})
+_inlined = compiled(fastmath={"contract"}, inline="always")
 Activation = tuple[int, float]
 Run = tuple[Any, Any, Activation]  # weights, biases
 
@@ -50,7 +50,7 @@ def layers(
     needed : code and width of kernels that are needed in any case, and serve narrower single layers as well
     """
     count, width, inputs = weights.shape
-    code, _ = activation
+    code, shift = activation
     lanes = BYTES // points.itemsize
     if count == 1 and code == IDENTITY and max(width, inputs) <= NARROW:
         return _map(points, weights[0], biases[0])
@@ -60,10 +60,10 @@ def layers(
         weights, biases = _padded(weights, (count, square, square)), _padded(biases, (count, square))
         group, side = _tile(square)
         kernel, rows = _square(code, square, group, side), (square, square)
-        values = _run(kernel, rows, _TILES * side * lanes, points, square, activation, weights, biases)
+        values = _run(kernel, rows, _TILES * side * lanes, points, square, shift, weights, biases)
         return np.ascontiguousarray(values[:, :width])
     rows = (max(width, inputs),) * 2
-    return _run(_wide(_rescales(code)), rows, _ROW // points.itemsize, points, width, activation, weights, biases)
+    return _run(_wide(code), rows, _ROW // points.itemsize, points, width, shift, weights, biases)
 
 
 def _tile(width: int) -> tuple[int, int]:
@@ -146,8 +146,9 @@ def growing(points: NDArray, weights: NDArray, biases: NDArray, readout: NDArray
 def unfolded(points: NDArray, weights: NDArray, biases: NDArray, activation: Activation) -> NDArray:
     """The layers of `growing` with any activation and without the last map: (k, w) -> (k, w + N), newest first."""
     width = points.shape[1] + weights.shape[0]
-    kernel, rows = _unfolded(_rescales(activation[0])), (width, *weights.shape[1:])
-    return _run(kernel, rows, _ROW // points.itemsize, points, width, activation, weights, biases)
+    code, shift = activation
+    kernel, rows = _unfolded(code), (width, *weights.shape[1:])
+    return _run(kernel, rows, _ROW // points.itemsize, points, width, shift, weights, biases)
 
 
 def _rescales(code: int) -> bool:
@@ -160,18 +161,17 @@ def _run(
     block: int,
     points: NDArray,
     width: int,
-    activation: Activation,
+    shift: float,
     *arrays: NDArray,
 ) -> NDArray:
     """rows: of the blocks that the kernel works with."""
-    code, shift = activation
     result = np.empty((points.shape[0], width), points.dtype)
     arrays = tuple(np.ascontiguousarray(array) for array in arrays)
 
     def work(start: int, stop: int) -> None:
         blocks = [_aligned(count, block, points.dtype) for count in rows]
         squares, factors = _aligned(2, block, points.dtype)
-        part = points[start:stop], *arrays, code, points.dtype.type(shift), result[start:stop]
+        part = points[start:stop], *arrays, points.dtype.type(shift), result[start:stop]
         kernel(*part, squares, factors, *blocks)
 
     for_slices(work, points.shape[0], block)
@@ -186,7 +186,7 @@ def _aligned(rows: int, columns: int, dtype: np.dtype) -> NDArray:
     return buffer[start : start + rows * columns].reshape(rows, columns)
 
 
-@_compile
+@_inlined
 def _load(points, start, state):  # pragma: no cover - compiled
     stop = min(start + state.shape[1], points.shape[0])
     for k in range(state.shape[1]):
@@ -201,7 +201,7 @@ def _square(code: int, d: int, group: int, side: int) -> Callable:
     step, rescales = code == STEP, _rescales(code)  # constants: what they exclude is not compiled
 
     @_compile
-    def kernel(points, weights, biases, _, shift, result, squares, factors, state, out):  # pragma: no cover - compiled
+    def kernel(points, weights, biases, shift, result, squares, factors, state, out):  # pragma: no cover - compiled
         width = side * (BYTES // points.itemsize)
         block = _TILES * width
         for start in range(0, points.shape[0], block):
@@ -224,7 +224,7 @@ def _square(code: int, d: int, group: int, side: int) -> Callable:
     return kernel
 
 
-@_compile
+@_inlined
 def _affine(weights, biases, layer, state, out, squares):  # pragma: no cover - compiled
     """out[:o] = weights[layer] @ state[:i] + biases[layer], and the squared lengths of the columns."""
     height, block = weights.shape[1], squares.shape[0]
@@ -243,9 +243,11 @@ def _affine(weights, biases, layer, state, out, squares):  # pragma: no cover - 
 
 
 @functools.cache
-def _wide(rescales: bool) -> Callable:
+def _wide(code: int) -> Callable:
+    step, rescales = code == STEP, _rescales(code)
+
     @_compile
-    def kernel(points, weights, biases, code, shift, result, squares, factors, state, out):  # pragma: no cover
+    def kernel(points, weights, biases, shift, result, squares, factors, state, out):  # pragma: no cover
         height = weights.shape[1]
         for start in range(0, points.shape[0], state.shape[1]):
             stop = _load(points, start, state)
@@ -253,7 +255,7 @@ def _wide(rescales: bool) -> Callable:
                 _affine(weights, biases, layer, state, out, squares)
                 if rescales:
                     rescale(code, shift, out[:height], squares, factors)
-                elif code == STEP:
+                elif step:
                     cut(out[:height], squares)
                 state, out = out, state
             for k in range(start, stop):
@@ -264,10 +266,12 @@ def _wide(rescales: bool) -> Callable:
 
 
 @functools.cache
-def _unfolded(rescales: bool) -> Callable:
+def _unfolded(code: int) -> Callable:
+    step, rescales = code == STEP, _rescales(code)
+
     @_compile
     def kernel(
-        points, weights, biases, code, shift, result, squares, factors, state, out, inputs
+        points, weights, biases, shift, result, squares, factors, state, out, inputs
     ):  # pragma: no cover - compiled
         # Newest coordinates last, so that nothing moves: coordinate i of w of them stands in row w - 1 - i.
         count, new, head = weights.shape
@@ -292,7 +296,7 @@ def _unfolded(rescales: bool) -> Callable:
                         state[width - 1 - i, k] = out[i, k]
                 if rescales:
                     rescale(code, shift, state[:width], squares, factors)
-                elif code == STEP:
+                elif step:
                     cut(state[:width], squares)
             for k in range(start, stop):
                 for i in range(total):

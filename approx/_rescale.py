@@ -104,7 +104,7 @@ def rescale_one(code, shift, state, k, one):  # pragma: no cover - compiled
         state[i, k] = h * (state[i, k] / length)
 
 
-@_compile
+@compiled(fastmath={"contract"}, inline="always")
 def cut(state, squares):  # pragma: no cover - compiled
     """Apply Step-ReLU to the columns of state (d, block), given their squared lengths."""
     one = state.dtype.type(1)
