@@ -32,7 +32,9 @@ def exact_affine(chain: Chain) -> list[list[Fraction]] | None:
     entries[range(n), range(n), 0] = 1.0
     counts[range(n), range(n)] = 1
     arrays = (chain.first_row, chain.first_entry, chain.column, chain.weight, chain.bias)
-    done = _expansions(*arrays, entries, counts, np.zeros_like(entries), np.zeros_like(counts))
+    states = [(entries, counts), (np.zeros_like(entries), np.zeros_like(counts))]
+    done = _expansions(*arrays, *states[0], *states[1])
+    entries, counts = states[done % 2]
     rows = n if done == 0 else int(chain.first_row[done] - chain.first_row[done - 1])
     exact = [
         [sum(map(Fraction, entries[j, a, : counts[j, a]].tolist()), Fraction(0)) for a in range(n + 1)]
@@ -77,53 +79,37 @@ def _expansions(
 ):  # pragma: no cover - compiled
     """Move the state, sums of entries[j, a, : counts[j, a]], through the layers; returns how many it passed exactly.
 
-    Working memory: new, new_counts, of the same shapes
+    After an odd number it is in new, new_counts, of the same shapes.
 
     Source: J. R. Shewchuk, Adaptive precision floating-point arithmetic, Discrete Comput. Geom. 18 (1997), section 2.
     """
-    now, now_counts = entries, counts
     layers, columns = first_row.shape[0] - 1, entries.shape[1]
-    done = 0
-    while done < layers:
-        fits = True
-        for row in range(first_row[done], first_row[done + 1]):
-            j = row - first_row[done]
+    for layer in range(layers):
+        for row in range(first_row[layer], first_row[layer + 1]):
+            j = row - first_row[layer]
             for a in range(columns):
-                terms, count = new[j, a], 0
-                if a == columns - 1 and bias[row] != 0.0:
-                    terms[0], count = bias[row], 1
-                    fits = fits and abs(bias[row]) < _FAR
+                shift = bias[row] if a == columns - 1 else 0.0
+                if not abs(shift) < _FAR:
+                    return layer
+                terms = new[j, a]
+                terms[0] = shift
+                count = 1 if shift != 0.0 else 0
                 for e in range(first_entry[row], first_entry[row + 1]):
                     w, c = weight[e], column[e]
-                    for i in range(now_counts[c, a]):
-                        x = now[c, a, i]
+                    for i in range(counts[c, a]):
+                        x = entries[c, a, i]
                         p, error = product(w, x)
-                        fits = fits and 1 / _FAR < abs(w) < _FAR and 1 / _FAR < abs(x) < _FAR
-                        fits = fits and 1 / _FAR < abs(p) < _FAR
+                        least, most = min(abs(w), abs(x), abs(p)), max(abs(w), abs(x), abs(p))
+                        if not (least > 1 / _FAR and most < _FAR):
+                            return layer
                         for value in (p, error):
-                            if count >= 0 and value != 0.0:
-                                count = _grow(terms, count, value)
-                        if count < 0 or not fits:
-                            break
-                    if count < 0 or not fits:
-                        break
-                if count < 0 or not fits:
-                    fits = False
-                    break
-                new_counts[j, a] = _condense(terms, count) if count > 1 else count
-            if not fits:
-                break
-        if not fits:
-            break
-        now, new = new, now
-        now_counts, new_counts = new_counts, now_counts
-        done += 1
-    for j in range(entries.shape[0]):
-        for a in range(columns):
-            counts[j, a] = now_counts[j, a]
-            for i in range(now_counts[j, a]):
-                entries[j, a, i] = now[j, a, i]
-    return done
+                            count = _grow(terms, count, value)
+                            if count < 0:
+                                return layer
+                new_counts[j, a] = _condense(terms, count)
+        entries, new = new, entries
+        counts, new_counts = new_counts, counts
+    return layers
 
 
 def _integers(chain: Chain, done: int, state: list[list[Fraction]]) -> list[list[Fraction]] | None:
