@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from approx import _checks
-from approx._compile import compiled
 from approx.affine import AffineMap
 from approx.certification._blocks import Block
 from approx.certification._constrained import constrained
@@ -121,11 +120,16 @@ class Problem:
         """(k,) bounds of |F - f| and the cells they are for, on boxes with these lists; low, high and outside are for
         larger boxes, of which box k lies in number rows[k]."""
         starts, cells, closed = lists
-        bounds, pieces = np.where(closed, 0.0, outside[rows]), np.full(len(rows), -1, np.int32)
-        if len(cells):
-            data = (low, high, self.values, self.errors, self._caps, self._up)
-            _bounds(rows, starts, cells, *data, bounds, pieces)
+        bounds, box = np.where(closed, 0.0, outside[rows]), np.repeat(np.arange(len(rows)), np.diff(starts))
+        able = np.flatnonzero(self._caps[cells] > bounds[box])
+        box, cells = box[able], cells[able]
+        pieces = _raise(bounds, box, cells, self._sizes(low[rows[box]], high[rows[box]], cells))
         return bounds, pieces
+
+    def _sizes(self, low: Array, high: Array, cells: NDArray) -> Array:
+        """(k,) bounds of |F - f| on parts of cells, with those of f there."""
+        gap = np.maximum(high - self.values[cells], self.values[cells] - low)
+        return np.minimum(self._upward(gap, self.errors[cells]), self._caps[cells])
 
     def range(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """(k, m) bounds of f on boxes that are never NaN; infinite where the oracle knows nothing."""
@@ -162,9 +166,7 @@ class Problem:
         lists = starts, members, closed = take_lists(block.lists, rows)
         box = np.repeat(np.arange(len(rows)), np.diff(starts))
         low, high = block.low[rows], block.high[rows]
-        gap = np.maximum(high[box] - self.values[members], self.values[members] - low[box])
-        plain = np.minimum(self._upward(gap, self.errors[members]), self._caps[members])
-        plain = np.concatenate([plain, np.where(closed, 0.0, block.outside[rows])])
+        plain = np.concatenate([self._sizes(low[box], high[box], members), np.where(closed, 0.0, block.outside[rows])])
         limits = np.where(plain > enough, enough, np.inf)
         sharp = constrained(
             form, block.lower[rows], block.upper[rows], lists, self.cells, self._inner, self._outer, self.values,
@@ -172,10 +174,8 @@ class Problem:
         )  # fmt: skip
         errors = np.concatenate([self.errors[members], np.full(len(rows), self.errors[-1])])
         size = np.minimum(plain, (sharp + errors) * self._up)
-        bounds, pieces = size[len(members) :].copy(), np.full(len(rows), -1, np.int32)
-        np.maximum.at(bounds, box, size[: len(members)])
-        worst = np.flatnonzero(size[: len(members)] == bounds[box])
-        pieces[box[worst]] = members[worst]
+        bounds = size[len(members) :].copy()
+        pieces = _raise(bounds, box, members, size[: len(members)])
         better = bounds < block.bounds[rows]
         block.bounds[rows[better]], block.pieces[rows[better]] = bounds[better], pieces[better]
 
@@ -337,31 +337,10 @@ def _longest(lower: Array, upper: Array, density: Array) -> tuple[NDArray[np.int
     return axis, length[np.arange(len(axis)), axis] > 0.0
 
 
-@compiled
-def _bounds(rows, starts, cells, low, high, values, errors, caps, up, bounds, pieces):  # pragma: no cover - compiled
-    """Raise the bounds of boxes, those of the affine map, to those of their cells."""
-    dim = values.shape[1]
-    for k in range(rows.shape[0]):
-        row = rows[k]
-        bound = bounds[k]
-        piece = pieces[k]
-        for e in range(starts[k], starts[k + 1]):
-            i = cells[e]
-            if caps[i] <= bound:
-                continue
-            largest = 0.0
-            for j in range(dim):
-                largest = max(largest, high[row, j] - values[i, j], values[i, j] - low[row, j])
-            length = largest
-            if dim > 1 and 0.0 < largest < np.inf:
-                total = 0.0
-                for j in range(dim):
-                    part = max(high[row, j] - values[i, j], values[i, j] - low[row, j]) / largest
-                    total += part * part
-                length = largest * np.sqrt(total)
-            size = min(caps[i], (length * up + errors[i]) * up)
-            if size > bound:
-                bound = size
-                piece = i
-        bounds[k] = bound
-        pieces[k] = piece
+def _raise(bounds: Array, box: NDArray, cells: NDArray, sizes: Array) -> NDArray[np.int32]:
+    """Raise the bounds (k,) of boxes to those of their cells; returns (k,) these cells, -1 where none is larger."""
+    pieces, before = np.full(len(bounds), -1, np.int32), bounds.copy()
+    np.maximum.at(bounds, box, sizes)
+    worst = np.flatnonzero((sizes == bounds[box]) & (sizes > before[box]))
+    pieces[box[worst]] = cells[worst]
+    return pieces

@@ -16,8 +16,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from approx._compile import compiled
-
 __all__ = ["MOST", "expanded", "held", "places"]
 
 Array = NDArray[np.float64]
@@ -134,34 +132,21 @@ def _weigh(starts: NDArray[np.int64], constants: Array, gradients: Array, weight
     return worst
 
 
-@compiled
-def _pivot(tableaus, basis):  # pragma: no cover - compiled
+def _pivot(tableaus: Array, basis: NDArray[np.int64]) -> None:
     """The simplex method on each of the tableaus (k, rows, columns), with the columns that are in the basis."""
-    count, height, width = tableaus.shape
-    for k in range(count):
-        for _ in range(_PIVOTS):
-            enter, least = -1, -1e-13
-            for column in range(width - 1):
-                value = tableaus[k, height - 1, column]
-                if value < least:
-                    enter, least = column, value
-            if enter < 0:
-                break
-            leave, least = -1, np.inf
-            for row in range(height - 1):
-                entry = tableaus[k, row, enter]
-                if entry > 1e-12:
-                    value = tableaus[k, row, width - 1] / entry
-                    if value < least:
-                        leave, least = row, value
-            if leave < 0:
-                break
-            basis[k, leave] = enter
-            entry = tableaus[k, leave, enter]
-            for column in range(width):
-                tableaus[k, leave, column] /= entry
-            for row in range(height):
-                factor = tableaus[k, row, enter]
-                if row != leave and factor != 0.0:
-                    for column in range(width):
-                        tableaus[k, row, column] -= factor * tableaus[k, leave, column]
+    rows = np.arange(len(tableaus))
+    for _ in range(_PIVOTS):
+        costs, each = tableaus[rows, -1, :-1], np.arange(len(rows))
+        enter = costs.argmin(axis=1)
+        column = tableaus[rows, :, enter]
+        usable = column[:, :-1] > 1e-12
+        ratios = np.where(usable, tableaus[rows, :-1, -1] / np.where(usable, column[:, :-1], 1.0), np.inf)
+        leave = ratios.argmin(axis=1)
+        able = np.flatnonzero((costs[each, enter] < -1e-13) & (ratios[each, leave] < np.inf))
+        if not len(able):
+            break
+        rows, enter, leave, column = rows[able], enter[able], leave[able], column[able]
+        basis[rows, leave] = enter
+        pivot = tableaus[rows, leave] / column[np.arange(len(rows)), leave][:, None]
+        tableaus[rows] -= column[:, :, None] * pivot[:, None]
+        tableaus[rows, leave] = pivot
