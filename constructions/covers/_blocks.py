@@ -40,12 +40,16 @@ class Blocks(NamedTuple):
 def blocks(points: Array, weight: Array | None = None) -> Blocks:
     """Points (k, n), neighbours next to each other, and their weights, all 1 if there are none."""
     k, n = points.shape
-    count = -(-k // SIDE)
-    shapes = (count, n, SIDE), (count, SIDE), (count,), (n, count), (n, count)
-    made = Blocks(*(np.zeros(shape) for shape in shapes))
-    weight = np.ones(k) if weight is None else np.ascontiguousarray(weight)
-    _fill(np.ascontiguousarray(points), weight, *made)
-    return made
+    full, rest = divmod(k, SIDE)
+    count = full + (rest > 0)
+    laid, weights = np.empty((count, n, SIDE)), np.zeros((count, SIDE))
+    laid[:full] = points[: k - rest].reshape(full, SIDE, n).transpose(0, 2, 1)
+    if rest:
+        laid[full] = points[k - rest, :, None]
+        laid[full, :, :rest] = points[k - rest :].T
+    weights.ravel()[:k] = 1.0 if weight is None else weight
+    low, high = (np.ascontiguousarray(end(axis=2).T) for end in (laid.min, laid.max))
+    return Blocks(laid, weights, weights.sum(axis=1), (low + high) / 2, (high - low) / 2)
 
 
 def curve(points: Array, lower: Array, upper: Array) -> NDArray[np.uint16]:
@@ -79,31 +83,10 @@ def curve(points: Array, lower: Array, upper: Array) -> NDArray[np.uint16]:
 
 
 @compiled
-def _fill(points, weight, into, weights, total, middle, half):  # pragma: no cover - compiled
-    k, n = points.shape
-    for b in range(into.shape[0]):
-        first = b * SIDE
-        for s in range(SIDE):
-            i = first + s if first + s < k else first
-            for a in range(n):
-                into[b, a, s] = points[i, a]
-            if first + s < k:
-                weights[b, s] = weight[i]
-                total[b] += weight[i]
-        for a in range(n):
-            low, high = np.inf, -np.inf
-            for s in range(SIDE):
-                place = into[b, a, s]
-                low, high = min(low, place), max(high, place)
-            middle[a, b] = (low + high) / 2
-            half[a, b] = (high - low) / 2
-
-
-@compiled
-def values(form, slope, points, q):  # pragma: no cover - compiled
-    """Into q (k,): q(u) = u.form u + 2 slope.u at points (n, k)."""
+def values(plane, form, slope, points, q):  # pragma: no cover - compiled
+    """Into q (k,): q(u) = u.form u + 2 slope.u at points (n, k). plane: a constant, 1 if n = 2, else 0."""
     n, count = points.shape
-    if n == 2:
+    if plane == 1:
         a, b, c = form[0, 0], 2 * form[0, 1], form[1, 1]
         x, y = 2 * slope[0], 2 * slope[1]
         for k in range(count):
@@ -121,11 +104,11 @@ def values(form, slope, points, q):  # pragma: no cover - compiled
 
 
 @compiled
-def bounds(form, slope, middle, half, low, high):  # pragma: no cover - compiled
+def bounds(plane, form, slope, middle, half, low, high):  # pragma: no cover - compiled
     """Into low and high (B,): bounds of q on boxes, its tangent's least value and its largest Taylor terms."""
     n, count = middle.shape
-    values(form, slope, middle, low)
-    if n == 2:
+    values(plane, form, slope, middle, low)
+    if plane == 1:
         a, b, c, d, e = form[0, 0], form[0, 1], form[1, 1], slope[0], slope[1]
         for k in range(count):
             x, y, wide, tall = middle[0, k], middle[1, k], half[0, k], half[1, k]

@@ -11,7 +11,9 @@ Parameters are flat: the n (n + 1)/2 entries of the lower triangle L by rows, th
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,30 +49,14 @@ def _form(theta, flat, form, slope):  # pragma: no cover - compiled
         form[i, i] += np.sqrt(steep) * flat + size * _RATIO
 
 
-@compiled(inline="always")
-def _at(form, slope, offsets, k):  # pragma: no cover - compiled
-    total = 0.0
-    for i in range(slope.shape[0]):
-        row = 2.0 * slope[i]
-        for j in range(slope.shape[0]):
-            row += form[i, j] * offsets[k, j]
-        total += row * offsets[k, i]
-    return total
-
-
-@compiled
-def _range(form, slope, offsets):  # pragma: no cover - compiled
-    low, high = np.inf, -np.inf
-    for k in range(offsets.shape[0]):
-        value = _at(form, slope, offsets, k)
-        low = min(low, value)
-        high = max(high, value)
-    return low, high
-
-
 def span(theta: Array, flat: float, offsets: Array) -> tuple[float, float]:
     """The least and the largest q at the offsets (k, n) from the anchor; inf and -inf without any."""
-    return _range(*_quadric(theta, flat, offsets.shape[1]), offsets)
+    form, slope = _quadric(theta, flat, offsets.shape[1])
+    q = form @ offsets.T
+    q += 2.0 * slope[:, None]
+    q *= offsets.T
+    q = q.sum(axis=0)
+    return float(q.min(initial=np.inf)), float(q.max(initial=-np.inf))
 
 
 def _quadric(theta: Array, flat: float, n: int) -> tuple[Array, Array]:
@@ -108,62 +94,68 @@ def _search(
 ) -> tuple[float, float]:
     p, n, count = len(theta), bad.points.shape[1], max(1, len(bad.points), len(good.points))
     scratch = (np.empty(size) for size in (p, p, (n, n), n, count, count, SIDE, SIDE))
-    return _climb(theta, best, noise, sigma, factor, flat, bad, good, *scratch)
+    return _climb(int(n == 2))(theta, best, noise, sigma, factor, flat, bad, good, *scratch)
 
 
-@compiled
-def _climb(
-    theta, best, noise, sigma, factor, flat, bad, good, trial, step, form, slope, low, high, q, lanes
-):  # pragma: no cover - compiled  # fmt: skip
-    """Improve `theta`, whose score is `best`, in place by steps of shape `factor` (p, p); without noise (steps, p),
-    score it. The arrays after `good` are scratch.
+@functools.cache
+def _climb(plane: int) -> Callable:
+    """The search in the plane (1) or in any dimension (0): what a constant excludes is not compiled."""
 
-    Returns the score, and, of the last quadric looked at, the least q of all bad points or, once that is known not to
-    be positive, some q <= 0.
-    """
-    success, level, steps, blocks = GOAL, np.inf, noise.shape[0], bad.points.shape[0]
-    for row in range(max(1, steps)):
-        if steps > 0:
-            mutate(theta, factor, sigma, noise[row], trial, step)
-        else:
-            for k in range(theta.shape[0]):
-                trial[k] = theta[k]
-        _form(trial, flat, form, slope)
-        level, first, least = np.inf, 0, np.inf
-        bounds(form, slope, bad.middle, bad.half, low, high)
-        for k in range(blocks):
-            if low[k] < least:
-                first, least = k, low[k]
-        for turn in range(-min(1, blocks), blocks):  # the most promising block comes first
-            k = turn if turn >= 0 else first
-            if level <= 0.0:
-                break
-            if low[k] < level and turn != first:
-                values(form, slope, bad.points[k], q)
-                for s in range(SIDE):
-                    level = min(level, q[s])
-        value = -1.0
-        if level > 0.0:
-            value = 0.0
-            bounds(form, slope, good.middle, good.half, low, high)
-            for s in range(SIDE):
-                lanes[s] = 0.0
-            for k in range(good.points.shape[0]):
-                if high[k] < level:
-                    value += good.total[k]
-                elif low[k] < level:
-                    values(form, slope, good.points[k], q)
+    @compiled
+    def kernel(
+        theta, best, noise, sigma, factor, flat, bad, good, trial, step, form, slope, low, high, q, lanes
+    ):  # pragma: no cover - compiled  # fmt: skip
+        """Improve `theta`, whose score is `best`, in place by steps of shape `factor` (p, p); without noise (steps, p),
+        score it. The arrays after `good` are scratch.
+
+        Returns the score, and, of the last quadric looked at, the least q of all bad points or, once that is known not
+        to be positive, some q <= 0.
+        """
+        success, level, steps, blocks = GOAL, np.inf, noise.shape[0], bad.points.shape[0]
+        for row in range(max(1, steps)):
+            if steps > 0:
+                mutate(theta, factor, sigma, noise[row], trial, step)
+            else:
+                for k in range(theta.shape[0]):
+                    trial[k] = theta[k]
+            _form(trial, flat, form, slope)
+            level, first, least = np.inf, 0, np.inf
+            bounds(plane, form, slope, bad.middle, bad.half, low, high)
+            for k in range(blocks):
+                if low[k] < least:
+                    first, least = k, low[k]
+            for turn in range(-min(1, blocks), blocks):  # the most promising block comes first
+                k = turn if turn >= 0 else first
+                if level <= 0.0:
+                    break
+                if low[k] < level and turn != first:
+                    values(plane, form, slope, bad.points[k], q)
                     for s in range(SIDE):
-                        lanes[s] += good.weight[k, s] if q[s] < level else 0.0
-            for s in range(SIDE):
-                value += lanes[s]
-        if steps > 0:
-            sigma, success = adapt(factor, sigma, success, value > best, noise[row], step)
-        if value >= best:
-            best = value
-            for k in range(theta.shape[0]):  # assigning a slice takes seconds to compile
-                theta[k] = trial[k]
-    return best, level
+                        level = min(level, q[s])
+            value = -1.0
+            if level > 0.0:
+                value = 0.0
+                bounds(plane, form, slope, good.middle, good.half, low, high)
+                for s in range(SIDE):
+                    lanes[s] = 0.0
+                for k in range(good.points.shape[0]):
+                    if high[k] < level:
+                        value += good.total[k]
+                    elif low[k] < level:
+                        values(plane, form, slope, good.points[k], q)
+                        for s in range(SIDE):
+                            lanes[s] += good.weight[k, s] if q[s] < level else 0.0
+                for s in range(SIDE):
+                    value += lanes[s]
+            if steps > 0:
+                sigma, success = adapt(factor, sigma, success, value > best, noise[row], step)
+            if value >= best:
+                best = value
+                for k in range(theta.shape[0]):  # assigning a slice takes seconds to compile
+                    theta[k] = trial[k]
+        return best, level
+
+    return kernel
 
 
 def ball(dim: int) -> Array:

@@ -576,9 +576,9 @@ def test_blocks_hold_their_points_and_bound_what_a_quadric_does_on_them(n):
     for _ in range(20):
         lower, slope = np.tril(rng.standard_normal((n, n))), rng.standard_normal(n)
         form = lower @ lower.T
-        bounds(form, slope, made.middle, made.half, low, high)
+        bounds(int(n == 2), form, slope, made.middle, made.half, low, high)
         for k, block in enumerate(made.points):
-            values(form, slope, block, q)
+            values(int(n == 2), form, slope, block, q)
             expected = np.einsum("is,ij,js->s", block, form, block) + 2 * slope @ block
             np.testing.assert_allclose(q, expected, rtol=1e-12, atol=1e-12)
             assert low[k] <= q.min() + 1e-12 and q.max() <= high[k] + 1e-12
@@ -591,10 +591,10 @@ def test_bounds_on_boxes_are_met_at_corners(n):
     form = np.diag(rng.random(n))
     corners = middle[:, :, None] + half[:, :, None] * (2 * (np.indices((2,) * n).reshape(n, 1, -1)) - 1)
     low, high = np.empty(5), np.empty(5)
-    bounds(form, slope, middle, half, low, high)
+    bounds(int(n == 2), form, slope, middle, half, low, high)
     linear = 2 * np.einsum("i,ikc->kc", slope, corners)
     np.testing.assert_allclose(high, (np.einsum("i,ikc->kc", np.diag(form), corners**2) + linear).max(axis=1))
-    bounds(0 * form, slope, middle, half, low, high)
+    bounds(int(n == 2), 0 * form, slope, middle, half, low, high)
     np.testing.assert_allclose(low, linear.min(axis=1))
     np.testing.assert_allclose(high, linear.max(axis=1))
 
