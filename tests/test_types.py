@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
-KERNELS = {"compiled", "_compile", "cuda", "intrinsic"}  # decorators of what numba compiles
+KERNELS = {"compiled", "_compile", "_inlined", "cuda", "intrinsic"}  # decorators of what numba compiles
 UNTYPED = {"approx/_tiles.py", "approx/export/_runtime.py"}  # LLVM's objects; a file for readers without this package
 TYPED = tuple(int(part) for part in np.__version__.split(".")[:2]) >= (2, 4)
 
