@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
 def _covers() -> None:
     for cover in covers.STRATEGIES:
         build(gaussian(dim=2), 0.3, builder="constant_width", cover=cover, samples=_FEW)
+    build(gaussian(dim=3), 0.5, cover="greedy", samples=_FEW)  # the plane has a kernel of its own
     build(ridge(), 0.3, builder="narrow", cover="nested", samples=_FEW)
 
 

@@ -50,8 +50,9 @@ refused, 130 interrupted.
 """
 COMPILE = """\
 Inner loops are compiled when they are first used, and kept: beside the package, or where that cannot be written in the
-user's cache directory, or in the folder that NUMBA_CACHE_DIR names. This command uses them all once: before a class, or
-while the image of a container is built. It takes half a minute, and a few seconds where nothing is left to compile.
+user's cache directory, or in the folder that NUMBA_CACHE_DIR names. This command uses all once that Step-ReLU networks
+up to width 6 need: before a class, or while the image of a container is built. It takes half a minute, and a few
+seconds where nothing is left to compile.
 
 --json prints seconds (of each job) and compiled (how many functions were).
 

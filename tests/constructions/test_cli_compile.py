@@ -20,6 +20,7 @@ def test_what_is_used_later_is_compiled(capsys):
         built = build(franke(), 0.3, builder="minimal")
         approx.certify(built.network, franke(), tol=0.05)
         build(gaussian(dim=3), 0.4, builder="widening", dtype=torch.float32)
+        build(gaussian(dim=3), 0.4, cover="greedy", samples=4096)
         approx.compress(built.network)
     assert [event.data["dispatcher"] for _, event in recorder.buffer] == []
 
